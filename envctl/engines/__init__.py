@@ -1,0 +1,1 @@
+"""Doing: one file for each way to run a stack."""

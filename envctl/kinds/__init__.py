@@ -1,0 +1,38 @@
+"""What each service is: one folder per kind, found by its name. There is no list to edit.
+
+`kind.py` describes (pure), `probe.py` makes one try from the client's side.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from pathlib import PurePath
+from pkgutil import iter_modules
+
+from envctl.kinds.base import Kind, ProbeFunction
+
+GENERIC = "generic"
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Every kind's name, sorted; the folders of this package."""
+    return tuple(sorted(m.name for m in iter_modules([str(PurePath(__file__).parent)]) if m.ispkg))
+
+
+@cache
+def get(name: str) -> Kind:
+    """The kind called `name`. Raises KeyError where there is none."""
+    if name not in names():
+        raise KeyError(name)
+    kind: Kind = importlib.import_module(f"envctl.kinds.{name}.kind").KIND
+    return kind
+
+
+def probe(name: str) -> ProbeFunction | None:
+    """The kind's own handshake, or None for a kind without one (generic)."""
+    if name == GENERIC:
+        return None
+    attempt: ProbeFunction = importlib.import_module(f"envctl.kinds.{name}.probe").attempt
+    return attempt

@@ -1,0 +1,88 @@
+"""PostgreSQL, by the contract of the official image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from envctl.kinds.base import Kind, Option, secret_file
+from envctl.model import Connection, EnvironmentSpec, PortSpec, ServiceSpec
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_$-]{0,62}"
+
+# Nothing in a throw-away database is worth a disk flush; with `persist: true` the server's own defaults hold.
+_THROW_AWAY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+_SETTINGS = ("shared_buffers=32MB", "max_connections=200")
+
+
+class Postgres(Kind):
+    """PostgreSQL, by the contract of the official image."""
+
+    name = "postgres"
+    summary = "PostgreSQL"
+    image = "postgres:18"
+    ports = (PortSpec("postgres", 5432),)
+    options: Mapping[str, Option] = {
+        "database": Option("Name of the database that is created.", "app", _NAME),
+        "user": Option("Name of the database's owner, a superuser.", "app", _NAME),
+    }
+    secrets = ("password",)
+    memory_bytes = 1024**3
+
+    def connection(
+        self, service: ServiceSpec, host: str, ports: Mapping[str, int], secrets: Mapping[str, str]
+    ) -> Connection:
+        """A `postgresql://` URL every driver accepts."""
+        port, password = ports[service.port().name], secrets.get("password", "")
+        user, database = service.options["user"], service.options["database"]
+        url = f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@{host}:{port}/{quote(database, safe='')}"
+        return Connection(
+            service.name, self.name, host, port, url, user=user, password=password, database=database, ports=dict(ports)
+        )
+
+    def variables(self, connection: Connection) -> Mapping[str, str]:
+        """USER, PASSWORD and DB, as the official image calls them."""
+        return {
+            "USER": connection.user or "",
+            "PASSWORD": connection.password or "",
+            "DB": connection.database or "",
+        }
+
+    def ecosystem_variables(self, connection: Connection) -> Mapping[str, str]:
+        """What frameworks (`DATABASE_URL`) and libpq (`PG…`) read."""
+        return {
+            "DATABASE_URL": connection.url,
+            "PGHOST": connection.host,
+            "PGPORT": str(connection.port),
+            "PGUSER": connection.user or "",
+            "PGPASSWORD": connection.password or "",
+            "PGDATABASE": connection.database or "",
+        }
+
+    def container(self, service: ServiceSpec, environment: EnvironmentSpec) -> Mapping[str, object]:
+        """Credentials by file, and no durability for data that will be thrown away."""
+        settings = _SETTINGS if service.persist else (*_SETTINGS, *_THROW_AWAY)
+        init = {} if service.persist else {"POSTGRES_INITDB_ARGS": "--no-sync"}
+        arguments = [word for setting in settings for word in ("-c", setting)]
+        return {
+            "environment": {
+                "POSTGRES_USER": service.options["user"],
+                "POSTGRES_DB": service.options["database"],
+                "POSTGRES_PASSWORD_FILE": secret_file(service.name, "password"),
+                **({"POSTGRES_INITDB_ARGS": init} if init else {}),
+            },
+            "command": [
+                "postgres",
+                *(word for setting in settings for word in ("-c", setting)),
+                *(service.command or ()),
+            ],
+        }
+
+    def data_target(self, service: ServiceSpec) -> str:
+        """The image's VOLUME, which moved up in 18 so that upgrades can stay on one file system."""
+        version = re.search(r":(?:[a-z]+-)?(\d+)", service.image or self.image)
+        return "/var/lib/postgresql/data" if version and int(version[1]) < 18 else "/var/lib/postgresql"
+
+
+KIND = Postgres()

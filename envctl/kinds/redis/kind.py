@@ -1,0 +1,63 @@
+"""Redis (or Valkey), by the contract of the official images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from shlex import join
+from urllib.parse import quote
+
+from envctl.kinds.base import Kind, Option, secret_file
+from envctl.model import Connection, EnvironmentSpec, PortSpec, ServiceSpec
+
+
+class Redis(Kind):
+    """Redis (or Valkey), by the contract of the official images."""
+
+    name = "redis"
+    summary = "Redis or Valkey"
+    image = "redis:8"
+    ports = (PortSpec("redis", 6379),)
+    options: Mapping[str, Option] = {
+        "database": Option("Number of the logical database in the URL.", "0", r"\d{1,3}"),
+    }
+    secrets = ("password",)
+    memory_bytes = 512 * 1024**2
+
+    def connection(
+        self, service: ServiceSpec, host: str, ports: Mapping[str, int], secrets: Mapping[str, str]
+    ) -> Connection:
+        """A `redis://` URL with the password of the default user."""
+        port, password, database = ports[service.port().name], secrets.get("password", ""), service.options["database"]
+        url = f"redis://:{quote(password, safe='')}@{host}:{port}/{database}"
+        return Connection(
+            service.name, self.name, host, port, url, password=password, database=database, ports=dict(ports)
+        )
+
+    def variables(self, connection: Connection) -> Mapping[str, str]:
+        """PASSWORD and DB."""
+        return {"PASSWORD": connection.password or "", "DB": connection.database or "0"}
+
+    def ecosystem_variables(self, connection: Connection) -> Mapping[str, str]:
+        """`REDIS_URL` is what clients and frameworks read."""
+        return {"REDIS_URL": connection.url}
+
+    def container(self, service: ServiceSpec, environment: EnvironmentSpec) -> Mapping[str, object]:
+        """The password goes in by standard input: neither the argument list nor the inspected container shows it.
+
+        The image's own entrypoint is run again, so that the server does not stay root.
+        """
+        server = "valkey-server" if "valkey" in (service.image or "") else "redis-server"
+        durable = [] if not service.persist else ["--appendonly", "yes"]
+        arguments = ["--save", "", *durable, "--databases", "128", *(service.command or ())]
+        script = (
+            f"exec docker-entrypoint.sh {server} - {join(arguments)} <<END\n"
+            f'requirepass "$(cat {secret_file(service.name, "password")})"\nEND\n'
+        )
+        return {"command": ["sh", "-c", script]}
+
+    def data_target(self, service: ServiceSpec) -> str:
+        """The official images' VOLUME."""
+        return "/data"
+
+
+KIND = Redis()

@@ -1,0 +1,1 @@
+"""A WebSocket server: the bundled one, or the user's."""

@@ -1,0 +1,1 @@
+"""Deciding, as pure functions over values."""

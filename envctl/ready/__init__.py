@@ -1,0 +1,1 @@
+"""Knowing that a service is usable."""
