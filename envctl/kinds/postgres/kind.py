@@ -72,11 +72,7 @@ class Postgres(Kind):
                 "POSTGRES_PASSWORD_FILE": secret_file(service.name, "password"),
                 **({"POSTGRES_INITDB_ARGS": init} if init else {}),
             },
-            "command": [
-                "postgres",
-                *(word for setting in settings for word in ("-c", setting)),
-                *(service.command or ()),
-            ],
+            "command": ["postgres", *arguments, *(service.command or ())],
         }
 
     def data_target(self, service: ServiceSpec) -> str:
