@@ -1,0 +1,131 @@
+"""What is told about an environment: the values behind `up --format json`, `status` and `ls`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from envctl.model import Connection, EnvironmentState, Identity, ServiceState
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReport:
+    """One service: how to reach it and how it is.
+
+    Attributes:
+        connection: How a test reaches it.
+        state: What is true now (or was, when it was recorded).
+        ready_ms: Time it took to become ready in the `up` that started it, milliseconds, or None.
+        detail: One line, raw, of what was seen where it is not ready.
+    """
+
+    connection: Connection
+    state: ServiceState
+    ready_ms: int | None = None
+    detail: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As printed under `services` in JSON; keys without a value are left out."""
+        connection = self.connection
+        known: dict[str, Any] = {
+            "kind": connection.kind,
+            "state": str(self.state),
+            "host": connection.host,
+            "port": connection.port,
+            "url": connection.url,
+            "ready_ms": self.ready_ms,
+            "user": connection.user,
+            "password": connection.password,
+            "database": connection.database,
+            "path": connection.path,
+        }
+        report = {key: value for key, value in known.items() if value is not None}
+        if len(connection.ports) > 1:
+            report["ports"] = dict(connection.ports)
+        if self.detail:
+            report["detail"] = self.detail
+        return report
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentReport:
+    """One environment, whole.
+
+    Attributes:
+        identity: Whose it is.
+        engine: The engine it runs on.
+        state: Recorded (`env`, `ls`) or observed (`up`, `status`) state.
+        created_at: ISO 8601, UTC.
+        expires_at: ISO 8601, UTC, or None.
+        services: By name, in the order of the configuration.
+        variables: What tests read, in a stable order.
+        timings_ms: Phases of the `up` that made this report, milliseconds.
+        changes: What was done and why, one line each; empty when nothing had to be done.
+    """
+
+    identity: Identity
+    engine: str
+    state: EnvironmentState
+    created_at: str
+    expires_at: str | None = None
+    services: Mapping[str, ServiceReport] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timings_ms: Mapping[str, int] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `--format json` prints it."""
+        return {
+            "environment": self.identity.name,
+            "project": self.identity.project,
+            "branch": self.identity.branch,
+            "engine": self.engine,
+            "state": str(self.state),
+            "created_at": self.created_at,
+            "expires_at": self.expires_at,
+            "services": {name: service.as_dict() for name, service in self.services.items()},
+            "variables": dict(self.variables),
+            "timings_ms": dict(self.timings_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What `down` did.
+
+    Attributes:
+        name: The environment's name.
+        removed: Counts by noun: {"container": 3, "network": 1, "volume": 2, "port": 3}.
+        kept: What was kept on purpose, one line each (volumes of `persist: true`).
+    """
+
+    name: str
+    removed: Mapping[str, int] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+
+
+class Progress(Protocol):
+    """Where long operations tell what they are doing. Implementations must be safe to call from several threads."""
+
+    def phase(self, service: str, phase: str, detail: str = "") -> None:
+        """`service` entered `phase`: pulling, building, creating, starting, waiting, ready, removing, failed.
+
+        `detail` is one line, raw: escape it before printing. The same phase may be reported again with a newer detail
+        (a pull's percentage, a probe's last answer).
+        """
+        ...
+
+    def note(self, text: str) -> None:
+        """One sentence a person should see once ("waiting for pid 4121 (envctl up, 37 s)")."""
+        ...
+
+
+class Silent:
+    """A `Progress` that tells nothing."""
+
+    def phase(self, service: str, phase: str, detail: str = "") -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
