@@ -1,6 +1,7 @@
 """The error tree. Each leaf is one situation with one stable code; its class gives the exit code of the program.
 
     EnvctlError                                  1   a bug unless a subclass says otherwise
+      InstallationBroken    INSTALLATION_BROKEN
       UsageError            USAGE                2
       ConfigInvalid         CONFIG_INVALID      65
       NotFound                                  66
@@ -114,6 +115,15 @@ class EnvctlError(Exception):
                 "leftovers": list(self.leftovers),
             }
         }
+
+
+class InstallationBroken(EnvctlError):
+    """A file that belongs to envctl itself is missing or damaged.
+
+    Fix: install envctl again; a checkout must hold compose/ and healthchecks/ beside the package.
+    """
+
+    code = "INSTALLATION_BROKEN"
 
 
 class UsageError(EnvctlError):
