@@ -64,8 +64,19 @@ def logs(
     raise NotImplementedError
 
 
-def execute(selection: Selection, service: str, command: Sequence[str], *, tty: bool, stdin: bool) -> int:
-    """Run `command` inside the service with our standard streams; its exit code."""
+def execute(
+    selection: Selection,
+    service: str,
+    command: Sequence[str],
+    *,
+    tty: bool,
+    stdin: bool,
+    variables: Mapping[str, str] | None = None,
+) -> int:
+    """Run `command` inside the service with our standard streams; its exit code.
+
+    `variables` are set for the command; they may hold secrets, so their values must not appear in any argv.
+    """
     raise NotImplementedError
 
 

@@ -1,6 +1,7 @@
 """The error tree. Each leaf is one situation with one stable code; its class gives the exit code of the program.
 
     EnvctlError                                  1   a bug unless a subclass says otherwise
+      Bug                   BUG                  1
       InstallationBroken    INSTALLATION_BROKEN
       UsageError            USAGE                2
       ConfigInvalid         CONFIG_INVALID      65
@@ -27,6 +28,7 @@
         NotOurs             NOT_OURS
         UnsafeSetting       UNSAFE_SETTING
         Unsupported         UNSUPPORTED
+        WouldOverwrite      WOULD_OVERWRITE
       NotReady                                  80
         ServiceExited       SERVICE_EXITED
         ServiceNotReady     SERVICE_NOT_READY
@@ -124,6 +126,16 @@ class InstallationBroken(EnvctlError):
     """
 
     code = "INSTALLATION_BROKEN"
+
+
+class Bug(EnvctlError):
+    """Something happened that envctl did not expect. What is known about it was saved to the file that is named.
+
+    Fix: run the command again with `-v`; if it fails again, report it with that file, which holds no passwords.
+    """
+
+    code = "BUG"
+    exit_code = 1
 
 
 class UsageError(EnvctlError):
@@ -344,6 +356,15 @@ class Unsupported(Refused):
     """
 
     code = "UNSUPPORTED"
+
+
+class WouldOverwrite(Refused):
+    """A file that may hold somebody's work is in the way of one that envctl was asked to write.
+
+    Fix: repeat the command with `--force`, or move the file away.
+    """
+
+    code = "WOULD_OVERWRITE"
 
 
 class NotReady(EnvctlError):
