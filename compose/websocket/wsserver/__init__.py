@@ -1,0 +1,1 @@
+"""The bundled WebSocket server: channels between clients, across replicas through Redis, and from Postgres."""
