@@ -50,7 +50,7 @@ class Redis(Kind):
         durable = [] if not service.persist else ["--appendonly", "yes"]
         arguments = ["--save", "", *durable, "--databases", "128", *(service.command or ())]
         script = (
-            f"exec docker-entrypoint.sh {server} - {join(arguments)} <<END\n"
+            f"exec docker-entrypoint.sh {server} {join(arguments)} - <<END\n"
             f'requirepass "$(cat {secret_file(service.name, "password")})"\nEND\n'
         )
         return {"command": ["sh", "-c", script]}

@@ -1,0 +1,72 @@
+"""As much of PostgreSQL's protocol 3.0 as a login and one query need.
+
+Source: PostgreSQL documentation, "Frontend/Backend Protocol", Message Formats.
+"""
+
+from __future__ import annotations
+
+from envctl.ready.stream import Garbled, Stream
+
+_MOST_BYTES = 64 * 1024
+
+
+def startup(user: str, database: str) -> bytes:
+    """The first message of a connection."""
+    settings = {"user": user, "database": database, "application_name": "envctl"}
+    words = b"".join(_text(name) + _text(value) for name, value in settings.items())
+    body = (196608).to_bytes(4, "big") + words + b"\0"
+    return (len(body) + 4).to_bytes(4, "big") + body
+
+
+def password(word: bytes) -> bytes:
+    """An answer to a request for the password, as text or as a hash."""
+    return _message(b"p", word + b"\0")
+
+
+def sasl_initial(mechanism: bytes, data: bytes) -> bytes:
+    """The first answer of a SASL exchange."""
+    return _message(b"p", mechanism + b"\0" + len(data).to_bytes(4, "big") + data)
+
+
+def sasl_response(data: bytes) -> bytes:
+    """Any later answer of a SASL exchange."""
+    return _message(b"p", data)
+
+
+def query(sql: str) -> bytes:
+    """A simple query."""
+    return _message(b"Q", _text(sql))
+
+
+TERMINATE = b"X\0\0\0\x04"
+
+
+def receive(stream: Stream) -> tuple[bytes, bytes]:
+    """The next message: its type and its body. Raises Garbled for what cannot be one."""
+    kind = stream.exactly(1)
+    if not kind.isalpha():
+        raise Garbled(f"a Postgres message cannot begin with {kind!r}")
+    size = int.from_bytes(stream.exactly(4), "big")
+    if not 4 <= size <= _MOST_BYTES:
+        raise Garbled(f"a Postgres message cannot have {size} bytes here")
+    return kind, stream.exactly(size - 4)
+
+
+def error_fields(body: bytes) -> dict[str, str]:
+    """The fields of an error by their letter: C is the SQLSTATE code, M the message."""
+    parts = (part.decode("utf-8", "replace") for part in body.split(b"\0") if part)
+    return {part[0]: part[1:] for part in parts}
+
+
+def only_value(body: bytes) -> bytes | None:
+    """The value of a data row with one column, or None."""
+    count, size = int.from_bytes(body[:2], "big"), int.from_bytes(body[2:6], "big", signed=True)
+    return body[6 : 6 + size] if count == 1 and size >= 0 else None
+
+
+def _text(word: str) -> bytes:
+    return word.replace("\0", "").encode() + b"\0"
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return kind + (len(body) + 4).to_bytes(4, "big") + body

@@ -1,0 +1,211 @@
+"""The one wait loop: many probes, one deadline, and nothing that sleeps.
+
+The calling thread blocks on one queue. Into it go the answers of the attempts, each made in a thread of its own, and
+whatever the engine reports meanwhile. Attempts overlap, so one that hangs delays nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+from envctl.model import Attempt, Death, Readiness, Verdict
+from envctl.ready.answers import not_yet
+from envctl.ready.base import Probe
+from envctl.ready.course import Course
+from envctl.ready.failure import not_ready, stopped
+
+_MOST_RETRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyEvent:
+    """News about one service while it is waited for: its first answer, an answer unlike the last one, or ready.
+
+    Attributes:
+        service: Its name.
+        attempt: The answer.
+        attempts: How many tries were made so far.
+        waited_s: Time since the wait began, seconds.
+    """
+
+    service: str
+    attempt: Attempt
+    attempts: int
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came of one attempt: an answer, or the exception that shows a bug in the probe."""
+
+    course: Course
+    outcome: Attempt | BaseException
+    started_s: float
+    ended_s: float
+    long: bool
+
+
+class Watch:
+    """Where the news of one wait arrive. The engine's threads report here, at any time, also before the wait begins."""
+
+    def __init__(self) -> None:
+        self._news: SimpleQueue[_Answer | Death | BaseException] = SimpleQueue()
+
+    def report(self, death: Death) -> None:
+        """A service ended: the wait ends at once with ServiceExited or OutOfMemory, also where it was ready before."""
+        self._news.put(death)
+
+    def abort(self, error: BaseException) -> None:
+        """Something else failed, such as the engine's start of the services: the wait ends at once with `error`."""
+        self._news.put(error)
+
+    def answer(self, news: _Answer) -> None:
+        """An attempt ended."""
+        self._news.put(news)
+
+    def next(self, timeout_s: float) -> _Answer | Death | BaseException | None:
+        """The oldest news, or None when there is none within `timeout_s`. A signal's exception comes through."""
+        with suppress(Empty):
+            return self._news.get(timeout=max(0.0, timeout_s))
+        return None
+
+
+def wait_until_ready(
+    probes: Mapping[str, Probe],
+    *,
+    deadline_s: float,
+    watch: Watch | None = None,
+    on_event: Callable[[ReadyEvent], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Readiness]:
+    """Wait until every probe has succeeded once.
+
+    Args:
+        probes: One per service.
+        deadline_s: When to give up, on `clock`, seconds.
+        watch: Where the engine reports deaths, or None.
+        on_event: Called in this thread for progress.
+        clock: A monotonic clock.
+
+    Returns:
+        How the wait went, for each service.
+
+    Raises:
+        ServiceExited: A service stopped.
+        OutOfMemory: A service was killed at its memory limit.
+        ServiceNotReady: The deadline passed, or a probe found that its service can never become ready.
+    """
+    return _Wait(probes, deadline_s, watch or Watch(), on_event or (lambda _: None), clock).run()
+
+
+class _Wait:
+    def __init__(
+        self,
+        probes: Mapping[str, Probe],
+        deadline_s: float,
+        watch: Watch,
+        on_event: Callable[[ReadyEvent], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._deadline_s, self._watch, self._on_event, self._clock = deadline_s, watch, on_event, clock
+        self._began_s = clock()
+        self._pending = {service: Course(service, probe, self._began_s) for service, probe in probes.items()}
+        self._order = tuple(probes)
+
+    def run(self) -> dict[str, Readiness]:
+        done: dict[str, Readiness] = {}
+        while self._pending:
+            now = self._clock()
+            if now < self._deadline_s:
+                self._start_due(now)
+            news = self._watch.next(self._wake_s(now) - now)
+            if news is None:
+                if self._clock() >= self._deadline_s:
+                    raise not_ready(list(self._pending.values()), self._clock() - self._began_s)
+            elif isinstance(news, _Answer):
+                self._take(news, done)
+            else:
+                raise stopped(news) if isinstance(news, Death) else news
+        return {service: done[service] for service in self._order}
+
+    def _start_due(self, now: float) -> None:
+        for course in self._pending.values():
+            if course.due_s() <= now:
+                long = course.start(now)
+                limit_s = min(course.limit_s(now, long=long), self._deadline_s - now)
+                _in_thread(self._watch, partial(_try, course, limit_s, self._clock, long=long))
+
+    def _wake_s(self, now: float) -> float:
+        if now >= self._deadline_s:
+            return now
+        return min(self._deadline_s, *(course.due_s() for course in self._pending.values()))
+
+    def _take(self, answer: _Answer, done: dict[str, Readiness]) -> None:
+        course = answer.course
+        if self._pending.get(course.service) is not course:
+            return  # an attempt that ended after its service was proven ready
+        if isinstance(answer.outcome, BaseException):
+            raise answer.outcome
+        changed = course.end(answer.outcome, answer.ended_s - answer.started_s, long=answer.long)
+        waited_s = answer.ended_s - self._began_s
+        verdict = answer.outcome.verdict
+        if verdict is Verdict.READY:
+            del self._pending[course.service]
+            done[course.service] = Readiness(course.service, round(waited_s * 1000), course.attempts, answer.outcome)
+        if changed or verdict is not Verdict.NOT_YET:
+            self._on_event(ReadyEvent(course.service, answer.outcome, course.attempts, waited_s))
+        if verdict is Verdict.NEVER:
+            raise not_ready([course], waited_s, final=True)
+
+
+def check_once(probes: Mapping[str, Probe], limit_s: float) -> dict[str, Attempt]:
+    """Ask each probe now, all at the same time; one that fails is repeated at once, at most three tries in all.
+
+    Args:
+        probes: One per service.
+        limit_s: Time for everything, seconds.
+    """
+    watch, deadline_s = Watch(), time.monotonic() + limit_s
+    for service, probe in probes.items():
+        course = Course(service, probe, time.monotonic())
+        _in_thread(watch, partial(_repeat, course, deadline_s))
+    answers: dict[str, Attempt] = {}
+    while len(answers) < len(probes):
+        news = watch.next(deadline_s + 0.05 - time.monotonic())
+        if not isinstance(news, _Answer):
+            break
+        if isinstance(news.outcome, BaseException):
+            raise news.outcome
+        answers[news.course.service] = news.outcome
+    late = not_yet(f"no answer within {limit_s:.1f} s")
+    return {service: answers.get(service, late) for service in probes}
+
+
+def _repeat(course: Course, deadline_s: float) -> _Answer:
+    for tries_left in range(_MOST_RETRIES, 0, -1):
+        share_s = max(0.001, (deadline_s - time.monotonic()) / tries_left)
+        answer = _try(course, share_s, time.monotonic, long=False)
+        if not isinstance(answer.outcome, Attempt) or answer.outcome.verdict is Verdict.READY:
+            break
+    return answer
+
+
+def _try(course: Course, limit_s: float, clock: Callable[[], float], *, long: bool) -> _Answer:
+    started_s = clock()
+    outcome: Attempt | BaseException
+    try:
+        outcome = course.probe.attempt(limit_s)
+    except BaseException as error:  # noqa: BLE001 - a bug must reach the caller, not die with its thread
+        outcome = error
+    return _Answer(course, outcome, started_s, clock(), long)
+
+
+def _in_thread(watch: Watch, work: Callable[[], _Answer]) -> None:
+    # Daemon: the program may end while an attempt hangs.
+    Thread(target=lambda: watch.answer(work()), name="envctl-probe", daemon=True).start()
