@@ -8,7 +8,7 @@ braces around a reference write it literally: `{{postgres.url}}` becomes `{postg
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from envctl import kinds
@@ -22,7 +22,6 @@ ATTRIBUTES = ("url", "host", "port", "user", "password", "token", "database", "p
 """What a service may have. `password` and `token` are the same secret under the name its kind gives it."""
 
 _PORT_ATTRIBUTES = ("url", "host", "port")
-_ENVIRONMENT_ATTRIBUTES = ("name", "branch", "project")
 _NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 _DOTTED = rf"{_NAME}(?:\.{_NAME}){{1,2}}"
 _REFERENCE = re.compile(rf"\{{(?P<literal>\{{{_DOTTED}\}})\}}|\{{(?P<dotted>{_DOTTED})\}}")
@@ -88,11 +87,11 @@ def _value(dotted: str, scope: _Scope) -> str:
         return _environment_value(dotted, path, scope.identity)
     connection = scope.connections.get(owner)
     if connection is None:
-        known = [*scope.connections, ENVIRONMENT]
-        raise _unknown(dotted, f"there is no service {owner!r}", (f"{name}.{'.'.join(path)}" for name in known))
+        raise _unknown(dotted, f"there is no service {owner!r}", owner, [*scope.connections, ENVIRONMENT])
     value = _service_value(connection, path)
     if value is None:
-        raise _unknown(dotted, f"service {owner!r} has no {'.'.join(path)!r}", _references_of(connection))
+        names = list(_names_in(connection))
+        raise _unknown(dotted, f"service {owner!r} has no {'.'.join(path)!r}", ".".join(path), names)
     return value
 
 
@@ -100,9 +99,8 @@ def _environment_value(dotted: str, path: list[str], identity: Identity) -> str:
     values = {"name": identity.name, "branch": identity.branch, "project": identity.project}
     if len(path) == 1 and path[0] in values:
         return values[path[0]]
-    raise _unknown(
-        dotted, f"the environment has no {'.'.join(path)!r}", (f"{ENVIRONMENT}.{a}" for a in _ENVIRONMENT_ATTRIBUTES)
-    )
+    name = ".".join(path)
+    raise _unknown(dotted, f"the environment has no {name!r}", name, list(values))
 
 
 def _service_value(connection: Connection, path: list[str]) -> str | None:
@@ -128,26 +126,19 @@ def _attribute(connection: Connection, name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def _references_of(connection: Connection) -> Iterable[str]:
-    for name in ATTRIBUTES:
-        if _attribute(connection, name) is not None:
-            yield f"{connection.service}.{name}"
+def _names_in(connection: Connection) -> Iterator[str]:
+    """Everything that may stand behind the service's name and a dot."""
+    yield from (name for name in ATTRIBUTES if _attribute(connection, name) is not None)
     for port in connection.ports:
-        yield f"{connection.service}.{port}"
-        yield from (f"{connection.service}.{port}.{attribute}" for attribute in _PORT_ATTRIBUTES)
+        yield port
+        yield from (f"{port}.{attribute}" for attribute in _PORT_ATTRIBUTES)
 
 
-def _unknown(dotted: str, problem: str, possible: Iterable[str]) -> _UnknownReferenceError:
+def _unknown(dotted: str, problem: str, given: str, choices: list[str]) -> _UnknownReferenceError:
     from difflib import get_close_matches  # only when something is wrong: it costs milliseconds
 
-    choices = list(possible)
-    close = get_close_matches(dotted.lower(), choices, n=1, cutoff=0.6)
-    if close:
-        hint = f"did you mean {{{close[0]}}}?"
-    else:
-        hint = (
-            "there is " + ", ".join(f"{{{choice}}}" for choice in choices) if choices else "it has nothing to refer to"
-        )
+    close = get_close_matches(given.lower(), choices, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "there is " + (", ".join(choices) or "nothing to refer to")
     return _UnknownReferenceError(f"{{{dotted}}}: {problem}; {hint} (for the text itself write {{{{{dotted}}}}})")
 
 
