@@ -327,6 +327,9 @@ class ObservedService:
         handle: The engine's own id of it (container id, or process id).
         state: What the engine says; RUNNING is the most an engine can know, READY is proven by a probe.
         digest: Digest of the definition it was created from.
+        aspects: The parts of that definition, so that a change can be named.
+        data_digest: Digest of what shaped its data.
+        image_moved: Whether the image's name has been given to another image since.
         exit_code: Where it has exited.
         host_ports: Container port → host port, as published now.
     """
@@ -335,6 +338,9 @@ class ObservedService:
     handle: str
     state: ServiceState
     digest: str
+    aspects: Mapping[str, str] = field(default_factory=dict)
+    data_digest: str = ""
+    image_moved: bool = False
     exit_code: int | None = None
     host_ports: Mapping[int, int] = field(default_factory=dict)
 

@@ -1,0 +1,153 @@
+"""The contract of an engine: it does what a plan says, and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from envctl.model import Capabilities, Connection, Death, Identity, Observed, Stack
+from envctl.plan.steps import Plan
+from envctl.report import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `remove` did.
+
+    Attributes:
+        counts: By noun: {"container": 3, "network": 1}.
+        kept: Volumes kept on purpose.
+        left: What could not be removed, with the reason.
+    """
+
+    counts: Mapping[str, int]
+    kept: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A stack found by its labels alone, for a registry that was lost.
+
+    Attributes:
+        identity: Whose environment it is.
+        stack: With the ports, subnet and credentials that are in use.
+        config_file: The configuration it was made from, or None.
+        created_at: ISO 8601, UTC.
+        expires_at: ISO 8601, UTC, or None.
+        connections: As far as the labels tell.
+    """
+
+    identity: Identity
+    stack: Stack
+    config_file: str | None
+    created_at: str
+    expires_at: str | None
+    connections: Mapping[str, Connection]
+
+
+class Survey(Protocol):
+    """A look at the engine that is under way while we do other things."""
+
+    def result(self) -> Observed:
+        """Wait for it."""
+        ...
+
+
+class Start(Protocol):
+    """Services that are being started while we already probe them."""
+
+    def wait(self) -> None:
+        """Until the engine has done its part. Raises what went wrong, `PortTaken` and `SubnetTaken` among it."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop starting. What was created stays; `remove` takes it away."""
+        ...
+
+
+class Engine(Protocol):
+    """One way to run a stack."""
+
+    @property
+    def name(self) -> str:
+        """As in `--engine`."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """As recorded in the stack, so that a later command finds the same engine."""
+        ...
+
+    def capabilities(self, version: str | None = None) -> Capabilities:
+        """What it can do. With the `version` that was recorded the engine is not asked."""
+        ...
+
+    def survey(self, stack: Stack, registry_id: str, *, whole: bool) -> Survey:
+        """Begin to look at a stack: its services, or (`whole`) also its networks, volumes and foreign objects."""
+        ...
+
+    def images_present(self, references: Sequence[str]) -> Mapping[str, bool]:
+        """Which images are there."""
+        ...
+
+    def prepare(self, plan: Plan, stack: Stack, folder: Path, observed: Observed, progress: Progress) -> None:
+        """Do the plan's steps up to START: get images, remove, discard, write the document into `folder`."""
+        ...
+
+    def start(
+        self,
+        plan: Plan,
+        stack: Stack,
+        folder: Path,
+        *,
+        lock_fd: int,
+        failed: Callable[[BaseException], None],
+        progress: Progress,
+    ) -> Start:
+        """Begin the START steps.
+
+        Args:
+            plan: The plan.
+            stack: Its leases and credentials.
+            folder: Where `prepare` put the document.
+            lock_fd: A lock the engine's child must keep held while it lives, even if we are killed.
+            failed: Called from another thread as soon as starting has failed.
+            progress: Is told what happens.
+        """
+        ...
+
+    def watch(self, stack: Stack, report: Callable[[Death], None]) -> AbstractContextManager[None]:
+        """Report each service that ends while the block runs, from another thread."""
+        ...
+
+    def autopsy(self, stack: Stack, registry_id: str, service: str) -> Death:
+        """Why a service is not running."""
+        ...
+
+    def remove(self, stack: Stack, registry_id: str, *, purge: bool) -> Removed:
+        """Remove everything of a stack, found by its labels; persistent volumes only with `purge`."""
+        ...
+
+    def find_all(self, registry_id: str) -> list[Found]:
+        """Every stack that carries the registry's labels."""
+        ...
+
+    def logs(
+        self, stack: Stack, service: str, handle: str, *, follow: bool, tail_lines: int | None, since: str | None
+    ) -> Iterator[str]:
+        """A service's log lines, raw."""
+        ...
+
+    def exec(self, handle: str, command: Sequence[str], limit_s: float) -> tuple[int, str]:
+        """Run a program inside a service: exit code and output. Raises TimeoutError."""
+        ...
+
+    def execute(
+        self, handle: str, command: Sequence[str], *, tty: bool, stdin: bool, variables: Mapping[str, str]
+    ) -> int:
+        """Run a program inside a service on our standard streams; its exit code. Values of `variables` stay out of argv."""
+        ...

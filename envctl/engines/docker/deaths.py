@@ -1,0 +1,109 @@
+"""Being told at once when a container of a stack ends, and finding out why."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from envctl.engines.docker import cli
+from envctl.engines.docker.endpoint import Endpoint
+from envctl.errors import EnvctlError
+from envctl.model import Death
+from envctl.plan.facts import LABEL_PREFIX
+
+_TAIL_LINES = 20
+
+
+@contextmanager
+def watch(endpoint: Endpoint, stack_id: str, *, since_s: float, report: Callable[[Death], None]) -> Iterator[None]:
+    """Call `report`, from another thread, for each container of the stack that ends while the block runs.
+
+    Args:
+        endpoint: The engine.
+        stack_id: The stack.
+        since_s: Unix time from which on an end counts: a container may end before the engine's events flow. Used only
+            where the engine's clock is ours.
+        report: Gets each death, with its evidence.
+    """
+    since = ["--since", f"{since_s:.3f}"] if endpoint.is_local else []
+    arguments = [
+        *("events", *since, "--filter", "type=container", "--filter", "event=die"),
+        *("--filter", f"label={LABEL_PREFIX}stack={stack_id}", "--format", "{{json .}}"),
+    ]
+    process = subprocess.Popen(
+        [cli.program(), *endpoint.arguments, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=cli.environment(),
+        preexec_fn=cli.die_with_parent,
+    )
+    reader = threading.Thread(target=_read, args=(process, endpoint, report), daemon=True)
+    reader.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        reader.join(timeout=1.0)
+
+
+def _read(process: subprocess.Popen[bytes], endpoint: Endpoint, report: Callable[[Death], None]) -> None:
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    with process.stdout as lines:
+        for line in lines:
+            try:
+                event = json.loads(line)
+                actor = event["Actor"]
+                service = actor["Attributes"][LABEL_PREFIX + "service"]
+            except (ValueError, KeyError, TypeError):
+                continue
+            report(autopsy(endpoint, service, str(actor["ID"])))
+
+
+def autopsy(endpoint: Endpoint, service: str, handle: str) -> Death:
+    """Why a container ended: its exit code, whether memory ran out, how long it ran, its last lines."""
+    try:
+        state = json.loads(
+            cli.run(endpoint, ["inspect", "--format", "{{json .State}}", handle], doing="inspect a container")
+        )
+    except (EnvctlError, ValueError):
+        return Death(service)
+    return Death(
+        service,
+        exit_code=state.get("ExitCode"),
+        out_of_memory=bool(state.get("OOMKilled")),
+        log_tail=tail(endpoint, handle),
+        ran_s=_seconds(state.get("StartedAt"), state.get("FinishedAt")),
+    )
+
+
+def tail(endpoint: Endpoint, handle: str, lines: int = _TAIL_LINES) -> tuple[str, ...]:
+    """A container's last lines, both streams, raw; empty where they cannot be had."""
+    try:
+        process = subprocess.run(
+            [cli.program(), *endpoint.arguments, "logs", "--tail", str(lines), handle],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=cli.environment(),
+            timeout=cli.CALL_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return ()
+    return tuple(process.stdout.decode(errors="replace").splitlines())
+
+
+def _seconds(started: object, finished: object) -> float | None:
+    """Seconds between two of the engine's times; they have nanoseconds, which Python's reader does not take."""
+    try:
+        first, last = (datetime.fromisoformat(str(text)[:19]) for text in (started, finished))
+        fraction = [float("0" + str(text)[19:].split("Z")[0]) for text in (started, finished)]
+    except ValueError:
+        return None
+    return max(0.0, (last - first).total_seconds() + fraction[1] - fraction[0])

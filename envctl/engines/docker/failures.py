@@ -1,0 +1,187 @@
+"""What Docker's words mean: one table from the text of a failure to the error envctl raises.
+
+Classifying by words is the last choice, but Docker gives nothing better on its command line. Each row names the
+versions whose real text it was taken from; `tests/unit/engines` holds those texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from envctl import errors
+from envctl.errors import EnvctlError
+
+_LINES = 6
+
+
+class PortTaken(Exception):  # never leaves the conductor: it answers with another port or with PortInUse
+    """The engine says that a host port is in use.
+
+    Attributes:
+        port: The port, or None where the text does not tell.
+    """
+
+    def __init__(self, port: int | None, text: str) -> None:
+        super().__init__(text)
+        self.port = port
+        self.text = text
+
+
+class SubnetTaken(Exception):  # likewise: it answers with another subnet or with SubnetsExhausted
+    """The engine says that a subnet overlaps another network."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    pattern: re.Pattern[str]
+    make: Callable[[str, Sequence[str]], EnvctlError]
+
+
+def _row(pattern: str, error: type[EnvctlError], message: str, *fix: str) -> _Row:
+    def make(words: str, evidence: Sequence[str]) -> EnvctlError:
+        return error(message, cause=words, evidence=evidence, fix=fix)
+
+    return _Row(re.compile(pattern, re.IGNORECASE), make)
+
+
+_TABLE = (
+    _row(
+        r"permission denied while trying to connect|dial unix .*: connect: permission denied",
+        errors.EngineDenied,
+        "this user may not use the Docker engine's socket",
+        "add the user to the group that owns the socket: sudo usermod -aG docker $USER, then log in again",
+        "or use rootless Docker",
+    ),
+    _row(
+        r"cannot connect to the docker daemon|is the docker daemon running|error during connect|"
+        r"dial (tcp|unix).*(connection refused|no such file|no route|i/o timeout|lookup )|"
+        r"failed to connect to the docker api|context .* not found|unable to resolve docker endpoint",
+        errors.EngineUnreachable,
+        "the Docker engine does not answer",
+        "start it: sudo systemctl start docker (or Docker Desktop)",
+        "check DOCKER_HOST and `docker context ls`; `envctl doctor` shows what was chosen",
+    ),
+    _row(
+        r"'compose' is not a docker command|unknown (shorthand )?flag.*|docker-compose.*not found",
+        errors.EngineNotInstalled,
+        "Docker's Compose plugin is not installed",
+        "install the Compose plugin (package docker-compose-plugin or docker-compose-v2); "
+        "`docker compose version` must answer",
+    ),
+    _row(
+        r"additional propert\w+ .*content|client version .* is too old|requires? (docker engine|api version)|"
+        r"can't set healthcheck.start_interval|unsupported .*docker compose",
+        errors.EngineTooOld,
+        "Docker Engine or Compose is too old",
+        "upgrade Docker Engine (23 or newer) and the Compose plugin (2.23.1 or newer)",
+    ),
+    _row(
+        r"toomanyrequests|too many requests|rate limit|status(?: code)?:? 429",
+        errors.ImageRateLimited,
+        "the image's registry refused: too many pulls",
+        "docker login, which raises the limit",
+        "wait, or load the image by other means (docker load)",
+    ),
+    _row(
+        r"pull access denied|unauthorized|authentication required|no basic auth credentials|denied: ",
+        errors.ImageDenied,
+        "the image's registry denied access",
+        "check the image's name",
+        "docker login REGISTRY, if it is private",
+    ),
+    _row(
+        r"no matching manifest|does not match the (specified|detected) platform|exec format error",
+        errors.ImagePlatform,
+        "the image does not exist for this machine's architecture",
+        "choose a tag that has this architecture",
+    ),
+    _row(
+        r"manifest (for .* )?(not found|unknown)|repository .* not found|no such image|name unknown|"
+        r"invalid reference format",
+        errors.ImageAbsent,
+        "the image does not exist",
+        "check the image's name and tag",
+    ),
+    _row(
+        r"failed to resolve|no such host|tls handshake timeout|net/http: request canceled|i/o timeout|"
+        r"proxyconnect|server misbehaving|failed to do request|connection refused|connection reset|"
+        r"temporary failure|unexpected eof|\b50[0234]\b|context deadline exceeded|"
+        r"forbidden|x509|eof$",
+        errors.RegistryUnreachable,
+        "the image's registry could not be reached",
+        "check the engine's network and proxy settings",
+        "or load the image by hand: docker load < image.tar",
+    ),
+    _row(
+        r"no space left on device",
+        errors.DiskFull,
+        "the engine's disk is full",
+        "free space: docker system df shows what uses it",
+    ),
+    _row(
+        r"too many open files|resource temporarily unavailable|cannot allocate memory",
+        errors.OsLimit,
+        "a limit of the operating system was reached",
+        "raise the limit named in the cause, or remove environments: envctl ls, envctl down",
+    ),
+    _row(
+        r"all predefined address pools have been fully subnetted|non-overlapping ipv4 address pool",
+        errors.SubnetsExhausted,
+        "the Docker engine has no free subnet left",
+        "remove unused networks: docker network prune",
+        "remove environments: envctl ls, envctl down",
+    ),
+)
+
+_PORT_TAKEN = re.compile(
+    r"port is already allocated|address already in use|ports are not available|"
+    r"failed to (bind|listen).*port|already in use by service",
+    re.IGNORECASE,
+)
+_PORT = re.compile(r"(?:[\d.]+|\[?[0-9a-f:]*\]?|host port )[: ](?P<port>\d{2,5})\b")
+_SUBNET_TAKEN = re.compile(r"pool overlaps|overlaps with (other|existing)|conflicts with network", re.IGNORECASE)
+
+
+def classify(text: str, *, doing: str) -> Exception:
+    """The error for a failed call.
+
+    Args:
+        text: What the program printed, raw.
+        doing: What was tried, for the message where nothing better is known ("start the services").
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    words = _words(lines)
+    if _PORT_TAKEN.search(text):
+        found = _PORT.search(words)
+        return PortTaken(int(found["port"]) if found else None, words)
+    if _SUBNET_TAKEN.search(text):
+        return SubnetTaken(words)
+    for row in _TABLE:
+        if row.pattern.search(text):
+            return row.make(words, lines[-_LINES:])
+    return errors.EngineFailed(
+        f"Docker could not {doing}",
+        cause=words or "it said nothing",
+        evidence=lines[-_LINES:],
+        fix=["act on Docker's message; envctl doctor checks the engine"],
+    )
+
+
+def image_failure(text: str, image: str) -> EnvctlError:
+    """The error for an image that could not be had, naming it."""
+    error = classify(text, doing=f"pull {image}")
+    if not isinstance(error, EnvctlError):
+        error = errors.EngineFailed(f"Docker could not pull {image}", cause=str(error))
+    error.message = f"{error.message}: {image}"
+    error.args = (error.message,)
+    error.subject["image"] = image
+    return error
+
+
+def _words(lines: Sequence[str]) -> str:
+    """The line that says why: the last that looks like an error, without Docker's prefixes."""
+    telling = [line for line in lines if re.search(r"error|denied|cannot|fail|refused|not ", line, re.IGNORECASE)]
+    line = (telling or list(lines) or [""])[-1]
+    return re.sub(r"^(error response from daemon|error|docker|failed to solve): *", "", line, flags=re.IGNORECASE)

@@ -1,0 +1,42 @@
+"""What shaped a service, as hashes: equal hashes mean that nothing has to be done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+# What people call the parts of a definition; a part that differs is the cause of a replacement.
+_ASPECTS: Mapping[str, tuple[str, ...]] = {
+    "image": ("image", "build"),
+    "command": ("command", "entrypoint"),
+    "environment": ("environment", "secrets"),
+    "ports": ("ports",),
+    "volumes": ("volumes", "configs", "tmpfs"),
+    "healthcheck": ("healthcheck",),
+    "memory": ("mem_limit", "memswap_limit"),
+}
+
+
+def of(value: object) -> str:
+    """12 hex digits over a JSON-like value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def aspects(service: Mapping[str, object]) -> dict[str, str]:
+    """A short hash for each part of a Compose service; the image by its name, since people want to read it."""
+    known = {name: of([service.get(key) for key in keys])[:6] for name, keys in _ASPECTS.items()}
+    known["image"] = str(service.get("image"))
+    rest = {key: service[key] for key in service.keys() - {k for keys in _ASPECTS.values() for k in keys} - {"labels"}}
+    known["settings"] = of(rest)[:6]
+    return known
+
+
+def differing(before: Mapping[str, str], after: Mapping[str, str]) -> Iterable[str]:
+    """The parts that differ, as words: "image postgres:17 → postgres:18", "environment"."""
+    for name, value in after.items():
+        old = before.get(name)
+        if old == value:
+            continue
+        yield f"{name} {old} → {value}" if name == "image" and old else name

@@ -1,0 +1,226 @@
+"""The Compose document of a stack, as plain `docker compose -f FILE up` accepts it.
+
+Each service starts from `compose/generic/compose.yaml` (what hardens every container), then its kind's fragment, then
+what the kind says for this service, then what the user says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from envctl import kinds
+from envctl.model import BuildSpec, Connection, ExecReady, ServiceSpec
+from envctl.model import EnvironmentSpec as Spec
+from envctl.plan import connections, digest, references, secrets
+from envctl.plan.facts import LABEL_PREFIX, Facts, KindAssets
+
+CHECK_FOLDER = "/envctl"
+
+# For a check the user gives; the kinds' fragments bring their own. `start_interval` counts only beside `start_period`.
+_CHECK_TIMING = {"interval": "30s", "timeout": "5s", "retries": 3, "start_period": "60s", "start_interval": "500ms"}
+
+
+def compose_document(spec: Spec, facts: Facts) -> dict[str, Any]:
+    """The whole document. Equal inputs give equal documents; no secret is in it.
+
+    Args:
+        spec: The configuration.
+        facts: Leases, labels, capabilities and the kinds' assets.
+    """
+    inside = connections.inside(spec, secrets.markers(spec))
+    services = {name: _service(service, spec, facts, inside) for name, service in spec.services.items()}
+    labels = {LABEL_PREFIX + key: value for key, value in facts.labels.items()}
+    for name, service in services.items():
+        service["labels"] = labels | _service_labels(spec.services[name], service)
+    document: dict[str, Any] = {"name": facts.stack.project, "services": services}
+    document["networks"] = {"default": _network(facts, labels)}
+    if volumes := _volumes(spec, labels):
+        document["volumes"] = volumes
+    if used := _secrets(spec):
+        document["secrets"] = used
+    if configs := _configs(spec, facts):
+        document["configs"] = configs
+    interpolated: dict[str, Any] = _strings(document, secrets.interpolation)
+    return interpolated
+
+
+def image_of(service: ServiceSpec, facts: Facts) -> str:
+    """The image reference a service runs: the user's, its kind's, or the tag of what is built for it."""
+    if service.build is not None:
+        return f"{facts.stack.project}-{service.name}:{digest.of(_build_inputs(service.build))}"
+    if service.image is not None:
+        return service.image
+    kind = kinds.get(service.kind)
+    return f"envctl-{kind.name}:{facts.assets[kind.name].digest[:12]}" if kind.bundled else kind.image or ""
+
+
+def data_volume(service: ServiceSpec) -> str | None:
+    """Name (within the stack) of the volume that holds the service's own data, or None."""
+    target = kinds.get(service.kind).data_target(service)
+    if target is None or any(volume.target == target for volume in service.volumes):
+        return None
+    return f"{service.name}-data"
+
+
+def _service(service: ServiceSpec, spec: Spec, facts: Facts, inside: Mapping[str, Connection]) -> dict[str, Any]:
+    kind, assets = kinds.get(service.kind), facts.assets[service.kind]
+    merged = _merge(_literal(facts.assets[kinds.GENERIC].fragment), _literal(assets.fragment))
+    merged = _merge(merged, kind.container(service, spec))
+    merged["image"] = image_of(service, facts)
+    merged |= _build(service, assets, bundled=kind.bundled and service.image is None and service.build is None)
+    merged["environment"] = dict(merged.get("environment") or {}) | {
+        name: references.resolve(value, inside, facts.identity) for name, value in service.environment.items()
+    }
+    if service.command and "command" not in kind.container(service, spec):
+        merged["command"] = list(service.command)
+    memory = service.memory_bytes or kind.memory_bytes
+    merged |= {"mem_limit": memory, "memswap_limit": memory, "ports": _ports(service, facts)}
+    merged |= _mounts(service, assets) | _secret_uses(service, spec)
+    merged["healthcheck"] = _healthcheck(service, merged.get("healthcheck"), facts)
+    merged["depends_on"] = _depends_on(service, spec, facts)
+    return {key: value for key, value in merged.items() if value not in (None, {}, [])}
+
+
+def _build(service: ServiceSpec, assets: KindAssets, *, bundled: bool) -> dict[str, Any]:
+    if bundled:
+        return {"build": {"context": assets.folder}}
+    if service.build is None:
+        return {}
+    build = service.build
+    known = {"context": build.context, "dockerfile": build.dockerfile, "target": build.target, "args": dict(build.args)}
+    return {"build": {key: value for key, value in known.items() if value}}
+
+
+def _build_inputs(build: BuildSpec) -> list[object]:
+    return [build.dockerfile, build.target, dict(build.args), build.fingerprint]
+
+
+def _ports(service: ServiceSpec, facts: Facts) -> list[str]:
+    address = facts.stack.publish_address
+    address = f"[{address}]" if ":" in address else address
+    leases = (facts.stack.lease(service.name, port.name) for port in service.ports)
+    return [f"{address}:{lease.host_port}:{lease.container_port}" for lease in leases if lease]
+
+
+def _mounts(service: ServiceSpec, assets: KindAssets) -> dict[str, Any]:
+    volumes, configs = [], []
+    for number, volume in enumerate(service.volumes):
+        if volume.name is not None:
+            volumes.append(f"{volume.name}:{volume.target}")
+        else:
+            configs.append({"source": f"{service.name}_file_{number}", "target": volume.target})
+    target, data = kinds.get(service.kind).data_target(service), data_volume(service)
+    if data and target:
+        volumes.append(f"{data}:{target}")
+    if assets.healthcheck:
+        source = f"{service.kind}_healthcheck"
+        configs.append({"source": source, "target": f"{CHECK_FOLDER}/{assets.healthcheck[0]}"})
+    return {"volumes": volumes, "configs": configs}
+
+
+def _secret_uses(service: ServiceSpec, spec: Spec) -> dict[str, Any]:
+    readers = kinds.get(service.kind).secret_readers(service, spec)
+    return {"secrets": [secrets.secret_name(owner, secret) for owner, secret in readers]}
+
+
+def _healthcheck(service: ServiceSpec, fragment: Any, facts: Facts) -> dict[str, Any] | None:
+    """The kind's check, or the user's `ready: {exec: …}`; engines before 25 get a short interval instead."""
+    check: dict[str, Any] | None = dict(fragment) if fragment else None
+    if isinstance(service.ready, ExecReady):
+        check = _CHECK_TIMING | (check or {}) | {"test": ["CMD", *service.ready.command]}
+    if check and not facts.capabilities.start_interval:
+        check["interval"] = "2s"
+        check.pop("start_interval", None)
+    return check
+
+
+def _depends_on(service: ServiceSpec, spec: Spec, facts: Facts) -> dict[str, Any]:
+    def condition(name: str) -> str:
+        other = spec.services[name]
+        checked = facts.assets[other.kind].fragment.get("healthcheck") or isinstance(other.ready, ExecReady)
+        return "service_healthy" if checked else "service_started"
+
+    return {name: {"condition": condition(name)} for name in service.depends_on}
+
+
+def _network(facts: Facts, labels: Mapping[str, str]) -> dict[str, Any]:
+    network: dict[str, Any] = {"name": facts.stack.project, "labels": dict(labels)}
+    if facts.stack.subnet:
+        network["ipam"] = {"config": [{"subnet": facts.stack.subnet}]}
+    return network
+
+
+def _volumes(spec: Spec, labels: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for service in spec.services.values():
+        own = data_volume(service)
+        names = [volume.name for volume in service.volumes if volume.name] + ([own] if own else [])
+        for name in names:
+            persist = {LABEL_PREFIX + "persist": "true"} if service.persist else {}
+            found[name] = {"labels": dict(labels) | persist}
+    return found
+
+
+def _secrets(spec: Spec) -> dict[str, Any]:
+    return {
+        secrets.secret_name(name, secret): {"environment": secrets.variable(name, secret)}
+        for name, service in spec.services.items()
+        for secret in kinds.get(service.kind).secrets
+    }
+
+
+def _configs(spec: Spec, facts: Facts) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for service in spec.services.values():
+        check = facts.assets[service.kind].healthcheck
+        if check:
+            found[f"{service.kind}_healthcheck"] = {"content": check[1]}
+        for number, volume in enumerate(service.volumes):
+            if volume.content is not None:
+                found[f"{service.name}_file_{number}"] = {"content": volume.content}
+    return found
+
+
+def _service_labels(service: ServiceSpec, rendered: Mapping[str, Any]) -> dict[str, str]:
+    parts = digest.aspects(rendered)
+    own = {
+        "service": service.name,
+        "kind": service.kind,
+        "digest": digest.of(parts),
+        "aspects": json.dumps(parts, sort_keys=True, ensure_ascii=False),
+        "data": data_digest(service, str(rendered["image"])),
+    }
+    return {LABEL_PREFIX + key: value for key, value in own.items()}
+
+
+def data_digest(service: ServiceSpec, image: str) -> str:
+    """Changes when data made by an older definition cannot serve this one: another image or another database."""
+    return digest.of([service.kind, image, dict(service.options), kinds.get(service.kind).data_target(service)])
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` on `base`: mappings are merged one level deep, anything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = {**old, **value} if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _literal(fragment: Mapping[str, Any]) -> dict[str, Any]:
+    """A fragment as values: it is written for Compose, where `$$` stands for `$`; its own extras (`x-…`) stay out."""
+    value = _strings(dict(fragment), lambda text: text.replace("$$", "$"))
+    return {key: part for key, part in value.items() if not key.startswith("x-")}
+
+
+def _strings(value: Any, change: Callable[[str], str]) -> Any:
+    """`value` with `change` applied to every string that is a value (keys stay)."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _strings(part, change) for key, part in value.items()}
+    if isinstance(value, Sequence):
+        return [_strings(part, change) for part in value]
+    return value

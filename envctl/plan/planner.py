@@ -1,0 +1,104 @@
+"""Deciding: what is asked for and what was found, in; a plan, out. No clock, randomness, disk or network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from envctl.errors import NotOurs
+from envctl.model import EnvironmentSpec, ObservedService, ServiceSpec, ServiceState
+from envctl.plan import digest
+from envctl.plan.document import compose_document, data_digest, data_volume
+from envctl.plan.facts import LABEL_PREFIX, Facts
+from envctl.plan.steps import Plan, Step, Verb
+
+
+def plan(spec: EnvironmentSpec, facts: Facts) -> Plan:
+    """What to do so that what runs is what is asked for.
+
+    Raises:
+        NotOurs: Something foreign has a name this stack needs.
+    """
+    if facts.observed.foreign:
+        raise _not_ours(facts)
+    document = compose_document(spec, facts)
+    steps = _Steps()
+    for name, found in facts.observed.services.items():
+        if name not in spec.services:
+            steps.add(Verb.REMOVE, name, f"{found.state}, but no longer in the configuration")
+    for name, service in spec.services.items():
+        _plan_service(steps, service, document["services"][name], facts)
+    started = {step.subject: step.number for step in steps.done if step.verb is Verb.START}
+    for name, number in started.items():
+        steps.add(Verb.WAIT, name, f"started by {number}", (number,))
+    digests = {name: part["labels"][LABEL_PREFIX + "digest"] for name, part in document["services"].items()}
+    return Plan(facts.identity.name, facts.capabilities.engine, tuple(steps.done), document, digests)
+
+
+class _Steps:
+    """Numbers the steps as they are added."""
+
+    def __init__(self) -> None:
+        self.done: list[Step] = []
+        self.images: dict[str, int] = {}  # image reference → the step that gets it
+
+    def add(self, verb: Verb, subject: str, cause: str, after: tuple[int, ...] = ()) -> int:
+        step = Step(len(self.done) + 1, verb, subject, cause, after)
+        self.done.append(step)
+        return step.number
+
+
+def _plan_service(steps: _Steps, service: ServiceSpec, rendered: Mapping[str, Any], facts: Facts) -> None:
+    found = facts.observed.services.get(service.name)
+    cause = _cause(found, rendered)
+    if cause is None:
+        return
+    after = list(_image_steps(steps, service, rendered, facts))
+    volume = data_volume(service)
+    if found and volume and not service.persist and _data_is_stale(found, service, rendered):
+        removal = steps.add(Verb.REMOVE, service.name, cause)
+        discard = steps.add(Verb.DISCARD, volume, "made by another definition; not kept (persist: false)", (removal,))
+        after += [removal, discard]
+    steps.add(Verb.START, service.name, cause, tuple(after))
+
+
+def _image_steps(steps: _Steps, service: ServiceSpec, rendered: Mapping[str, Any], facts: Facts) -> list[int]:
+    image = str(rendered["image"])
+    if facts.images.get(image, False):
+        return []
+    if image not in steps.images:
+        verb, subject = (Verb.BUILD, service.name) if "build" in rendered else (Verb.PULL, image)
+        steps.images[image] = steps.add(verb, subject, f"image {image} is not on the engine")
+    return [steps.images[image]]
+
+
+def _cause(found: ObservedService | None, rendered: Mapping[str, Any]) -> str | None:
+    """Why a service must be started, or None where it runs as defined."""
+    if found is None:
+        return "not there"
+    labels = rendered["labels"]
+    if found.digest != labels[LABEL_PREFIX + "digest"]:
+        changes = digest.differing(found.aspects, json.loads(labels[LABEL_PREFIX + "aspects"]))
+        return "changed: " + (", ".join(changes) or "definition")
+    if found.image_moved:
+        return f"image {rendered['image']} now names another image"
+    if found.state is ServiceState.RUNNING:
+        return None
+    code = f" with code {found.exit_code}" if found.exit_code is not None else ""
+    return f"{found.state}{code}"
+
+
+def _data_is_stale(found: ObservedService, service: ServiceSpec, rendered: Mapping[str, Any]) -> bool:
+    return found.data_digest != data_digest(service, str(rendered["image"]))
+
+
+def _not_ours(facts: Facts) -> NotOurs:
+    things = ", ".join(facts.observed.foreign)
+    return NotOurs(
+        f"{things} exists but was not made by this envctl (no owner labels)",
+        cause="only things that carry this registry's labels are used, changed or removed",
+        fix=["rename or remove it yourself", "use another environment name: envctl up --name OTHER"],
+        subject={"environment": facts.identity.name, "objects": list(facts.observed.foreign)},
+        state="nothing was created; what exists was not touched",
+    )
