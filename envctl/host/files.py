@@ -1,0 +1,166 @@
+"""Writing and removing files so that a crash, a full disk or somebody's symbolic link does no harm."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+
+from envctl.errors import CannotWrite
+from envctl.host import owner
+from envctl.model import Owner
+
+_TEMPORARY = re.compile(r"\..+\.(\d+)-(\d+)-[0-9a-f]{8}\.tmp")
+_CAUSES = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "the operating system does not allow it",
+    errno.ENOENT: "its directory does not exist",
+    errno.ENOTDIR: "a part of its path is not a directory",
+    errno.EEXIST: "something else has its name",
+}
+
+
+def write_atomic(path: Path, content: str | bytes, mode: int = 0o600) -> None:
+    """Writes a file so that readers, and a crash at any moment, see either the old content or the new.
+
+    The content goes to a temporary file in the same directory, which has its final mode from the start whatever the
+    umask, reaches the disk, and then takes the name; a symbolic link of that name is replaced, not followed.
+
+    Raises:
+        CannotWrite: With the cause, and where the disk is full the bytes needed and free. Nothing half written stays.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(_temporary_name(path.name))
+    try:
+        try:
+            _write_new(temporary, data, mode)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error, needed_bytes=len(data)) from error
+
+
+def _temporary_name(name: str) -> str:
+    """A name that says whose it is, so that `sweep` knows when nobody will finish it."""
+    me = owner.current()
+    return f".{name[:100]}.{me.pid}-{me.start_ticks}-{os.urandom(4).hex()}.tmp"
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(path, flags, mode)
+    try:
+        os.fchmod(fd, mode)  # gives back what the umask took; it was never wider than `mode`
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_directory(path: Path) -> None:
+    """Makes new and removed names of a directory survive a power failure. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network and FUSE file systems cannot do it
+            raise
+    finally:
+        os.close(fd)
+
+
+def sweep(directory: Path) -> int:
+    """Removes temporary files whose writer is dead; returns how many. Never raises: it is housekeeping."""
+    removed = 0
+    try:
+        found = list(directory.iterdir())
+    except OSError:
+        return 0
+    for file in found:
+        match = _TEMPORARY.fullmatch(file.name)
+        if not match or owner.is_alive(Owner("", int(match[1]), int(match[2]))):
+            continue
+        try:
+            file.unlink()
+            removed += 1
+        except OSError:
+            continue
+    return removed
+
+
+def remove_tree(path: Path, below: Path) -> tuple[str, ...]:
+    """Removes a file or a whole folder; what is already gone is fine. Symbolic links are removed, never followed.
+
+    Args:
+        path: What to remove.
+        below: The directory it must be inside of.
+
+    Returns:
+        What could not be removed, as "path: reason".
+
+    Raises:
+        ValueError: `path` is not inside `below`.
+    """
+    real = path.parent.resolve() / path.name
+    if path.name in {"", "..", "."} or below.resolve() not in real.parents:
+        raise ValueError(f"{path} is not inside {below}")
+    leftovers: list[str] = []
+
+    def note(error: OSError, name: str | None = None) -> None:
+        if error.errno != errno.ENOENT:
+            leftovers.append(f"{name or error.filename}: {error.strerror}")
+
+    if real.is_dir() and not real.is_symlink():
+        for folder, folders, files, fd in os.fwalk(real, topdown=False, onerror=note, follow_symlinks=False):
+            for name in (*files, *folders):
+                try:
+                    _remove_entry(name, fd)
+                except OSError as error:
+                    note(error, f"{folder}/{name}")
+    try:
+        _remove_entry(str(real), None)
+    except OSError as error:
+        note(error, str(real))
+    return tuple(leftovers)
+
+
+def _remove_entry(name: str, dir_fd: int | None) -> None:
+    try:
+        os.unlink(name, dir_fd=dir_fd)
+    except IsADirectoryError:
+        os.rmdir(name, dir_fd=dir_fd)
+
+
+def cannot_write(path: Path, error: OSError, needed_bytes: int | None = None) -> CannotWrite:
+    """The error to raise when the operating system refused to write `path`."""
+    number = error.errno or 0
+    cause = _CAUSES.get(number, (error.strerror or str(error)).lower())
+    fix = [f"check {path.parent}", "or set ENVCTL_STATE_DIR to a directory that can be written"]
+    subject: dict[str, object] = {"path": str(path)}
+    if number in {errno.ENOSPC, errno.EDQUOT}:
+        free = free_bytes(path)
+        needed = f"{needed_bytes} bytes needed, " if needed_bytes is not None else ""
+        cause += f" ({needed}{free if free is not None else 'an unknown number of'} bytes free)"
+        subject |= {"needed_bytes": needed_bytes, "free_bytes": free}
+        fix[0] = f"free some space on the disk of {path.parent}"
+    return CannotWrite(f"cannot write {path}", cause=cause, fix=fix, subject=subject)
+
+
+def free_bytes(path: Path) -> int | None:
+    """Bytes this user may still write on the disk that holds `path` (or its nearest existing parent), if known."""
+    for place in (path, *path.parents):
+        try:
+            disk = os.statvfs(place)
+        except OSError:
+            continue
+        return disk.f_bavail * disk.f_frsize
+    return None

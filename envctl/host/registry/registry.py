@@ -1,0 +1,400 @@
+"""What envctl has promised on this machine: environments, their stacks, and the ports and subnets leased to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, overload
+
+from envctl.errors import CannotWrite, EnvironmentNotFound, NotOurs, PortInUse
+from envctl.host import clock, owner, reserve
+from envctl.host.port_range import PORT_RANGE
+from envctl.host.registry import ports, records, store, subnets
+from envctl.host.registry.ports import WantedPort
+from envctl.host.registry.records import EnvironmentRecord
+from envctl.model import LOOPBACK, EnvironmentState, Identity, PortLease, Stack
+
+_TOUCH_S = 60.0
+_KEEP_PORTS_S = 30 * 24 * 3600.0
+
+
+class Registry:
+    """The registry of one state directory. Each method is one short transaction.
+
+    Every method can raise CannotWrite (disk full, read-only, access denied), Busy (locked for 15 s) and StateDamaged
+    (the file turned out to be damaged, was set aside, and is rebuilt by the next command).
+    """
+
+    def __init__(self, opened: store.Store, now: Callable[[], datetime] = clock.now) -> None:
+        """Use `Registry.open`."""
+        self._store = opened
+        self._now = now
+
+    @overload
+    @classmethod
+    def open(cls, state: Path, *, create: Literal[True] = True) -> Registry: ...
+
+    @overload
+    @classmethod
+    def open(cls, state: Path, *, create: bool) -> Registry | None: ...
+
+    @classmethod
+    def open(cls, state: Path, *, create: bool = True) -> Registry | None:
+        """Opens the registry of a state directory, making both where they are missing and `create` says so.
+
+        What is damaged is set aside as `registry.db.damaged-<time>` and a new one is made, with `needs_repair` set.
+
+        Returns:
+            None where there is none and `create` is false.
+
+        Raises:
+            RegistryNewer: A newer envctl wrote it; nothing was changed.
+            StateDenied: The state directory is not safe to use.
+            CannotWrite: It has to be made and cannot be.
+            StateDamaged: It is damaged and cannot be set aside.
+        """
+        if not store.check(state, create=create):
+            return None
+        opened = store.Store(state)
+        if not create and not opened.exists:
+            return None
+        with opened.transaction(write=False):
+            pass
+        return cls(opened)
+
+    def close(self) -> None:
+        """Closes the file; a later call opens it again."""
+        self._store.close()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def registry_id(self) -> str:
+        """32 hex digits that mark, as a label, everything that belongs to environments of this registry."""
+        return self._store.registry_id
+
+    @property
+    def needs_repair(self) -> bool:
+        """Whether rows were lost and have to be found again from labels: `restore`, then `mark_repaired`."""
+        return self._store.needs_repair
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def find(self, *, key: str | None = None, name: str | None = None) -> EnvironmentRecord | None:
+        """The environment of this key or of this name."""
+        column, value = ("e.key", key) if key is not None else ("e.name", name)
+        return self._first(f"WHERE {column} = ?", (value,))
+
+    def find_in_checkout(self, checkout: str, branch: str, label: str) -> EnvironmentRecord | None:
+        """The environment of a checkout, branch and label, whatever its project is called."""
+        return self._first("WHERE e.checkout = ? AND e.branch = ? AND e.label = ?", (checkout, branch, label))
+
+    def all(self) -> list[EnvironmentRecord]:
+        """Every environment, by name."""
+        return self._load("", ())
+
+    def _first(self, where: str, parameters: tuple[object, ...]) -> EnvironmentRecord | None:
+        found = self._load(where, parameters)
+        return found[0] if found else None
+
+    def _load(self, where: str, parameters: tuple[object, ...]) -> list[EnvironmentRecord]:
+        try:
+            with self._store.transaction(write=False) as connection:
+                return records.load(connection, where, parameters)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise self._store.damaged(f"a row makes no sense: {error}") from error
+
+    # -- an environment's life -------------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        identity: Identity,
+        *,
+        engine: str,
+        endpoint: str,
+        host: str = LOOPBACK,
+        publish_address: str = LOOPBACK,
+        config_file: str | None = None,
+        credentials: Mapping[str, Mapping[str, str]] | None = None,
+        ttl_s: float | None = None,
+        ephemeral: bool = False,
+    ) -> tuple[EnvironmentRecord, bool]:
+        """Writes down that this process is about to create an environment, or finds that it is known already.
+
+        Args:
+            identity: Whose it is.
+            engine: The engine it will run on.
+            endpoint: That engine's address.
+            host: The address clients will use.
+            publish_address: The address ports will be published on.
+            config_file: Absolute path of the configuration, or None for the default.
+            credentials: Per service, the secrets.
+            ttl_s: Lifetime in seconds, or None for no end.
+            ephemeral: Whether it goes with this process.
+
+        Returns:
+            The environment, and whether it was made now. One that exists is returned as it is, nothing updated.
+
+        Raises:
+            NotOurs: The name belongs to the environment of another checkout, branch or label.
+        """
+        reserve.ensure(self._store.state)
+        now = self._now()
+        stack = Stack(
+            id=os.urandom(6).hex(),
+            project=f"envctl-{identity.name}",
+            engine=engine,
+            endpoint=endpoint,
+            host=host,
+            publish_address=publish_address,
+            credentials=credentials or {},
+        )
+        record = EnvironmentRecord(
+            identity=identity,
+            state=EnvironmentState.CREATING,
+            stack=stack,
+            config_file=config_file,
+            created_at=now,
+            expires_at=None if ttl_s is None else now + timedelta(seconds=ttl_s),
+            last_used_at=now,
+            owner=owner.current(),
+            ephemeral=ephemeral,
+        )
+        with self._store.transaction(write=True) as connection:
+            found = records.load(connection, "WHERE e.key = ? OR e.name = ?", (identity.key, identity.name))
+            for other in found:
+                if other.identity.key == identity.key:
+                    return other, False
+            if found:
+                raise _name_taken(identity, found[0])
+            records.insert(connection, record)
+        return record, True
+
+    def set_state(self, name: str, state: EnvironmentState, *, details: Mapping[str, Any] | None = None) -> None:
+        """Writes down an environment's state, and its details where given.
+
+        With CREATING and REMOVING, work begins: the calling process becomes the owner.
+
+        Raises:
+            EnvironmentNotFound: There is no such environment (any more).
+        """
+        values: dict[str, object] = {"state": state.value}
+        if details is not None:
+            values["details"] = records.to_json(details)
+        if state in {EnvironmentState.CREATING, EnvironmentState.REMOVING}:
+            me = owner.current()
+            values |= {"owner_boot_id": me.boot_id, "owner_pid": me.pid, "owner_start_ticks": me.start_ticks}
+        self._update(name, values)
+
+    def mark_removing(self, name: str) -> None:
+        """Writes down that this process is removing the environment; works on a full disk."""
+        self._even_if_full(lambda: self.set_state(name, EnvironmentState.REMOVING))
+
+    def set_expiry(self, name: str, expires_at: datetime | None) -> None:
+        """Writes down when `gc` may remove the environment; None for never. Raises EnvironmentNotFound."""
+        self._update(name, {"expires_at": records.timestamp(expires_at)})
+
+    def set_config_file(self, name: str, config_file: str | None) -> None:
+        """Writes down where its configuration is now. Raises EnvironmentNotFound."""
+        self._update(name, {"config_file": config_file})
+
+    def touch(self, name: str) -> None:
+        """Notes that the environment is being used, at most once a minute; never fails for want of writing."""
+        now = self._now().timestamp()
+        due = "SELECT 1 FROM environments WHERE name = ? AND last_used_at <= ?"
+        with self._store.transaction(write=False) as connection:
+            row = connection.execute(due, (name, now - _TOUCH_S)).fetchone()
+        if row is None:
+            return
+        try:
+            with self._store.transaction(write=True) as connection:
+                connection.execute("UPDATE environments SET last_used_at = ? WHERE name = ?", (now, name))
+        except CannotWrite:
+            return
+
+    def forget(self, name: str, *, keep_ports: bool = False) -> None:
+        """Removes the environment, its stack and its leases in one step; works on a full disk, again does nothing.
+
+        Args:
+            name: The environment's name.
+            keep_ports: Whether its ports stay reserved for its next `up`, for 30 days at most.
+        """
+        until_s = self._now().timestamp() + _KEEP_PORTS_S if keep_ports else None
+        self._even_if_full(lambda: self._forget(name, until_s))
+
+    def _forget(self, name: str, reserve_until_s: float | None) -> None:
+        with self._store.transaction(write=True) as connection:
+            row = connection.execute("SELECT stack_id FROM environments WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                return
+            connection.execute("DELETE FROM environments WHERE name = ?", (name,))
+            ports.release(connection, row["stack_id"], reserve_until_s)
+            connection.execute("DELETE FROM subnet_leases WHERE stack_id = ?", (row["stack_id"],))
+            connection.execute("DELETE FROM stacks WHERE id = ?", (row["stack_id"],))
+
+    def _update(self, name: str, values: Mapping[str, object]) -> None:
+        columns = ", ".join(f"{column} = ?" for column in values)
+        update = f"UPDATE environments SET {columns} WHERE name = ?"  # noqa: S608 - our own column names
+        with self._store.transaction(write=True) as connection:
+            done = connection.execute(update, (*values.values(), name))
+            if done.rowcount == 0:
+                raise EnvironmentNotFound(f'there is no environment "{name}"', subject={"environment": name})
+
+    def _even_if_full(self, operation: Callable[[], None]) -> None:
+        try:
+            operation()
+        except CannotWrite:
+            if not reserve.release(self._store.state):
+                raise
+            operation()
+
+    # -- what is leased --------------------------------------------------------------------------------------------
+
+    def set_credentials(self, stack_id: str, credentials: Mapping[str, Mapping[str, str]]) -> None:
+        """Writes down a stack's secrets, replacing all it had."""
+        with self._store.transaction(write=True) as connection:
+            values = (records.to_json(credentials), stack_id)
+            connection.execute("UPDATE stacks SET credentials = ? WHERE id = ?", values)
+
+    def lease_ports(
+        self,
+        stack_id: str,
+        wanted: Sequence[WantedPort],
+        *,
+        scope: str,
+        taken: Collection[int] = (),
+        bind_check: bool,
+        within: range = PORT_RANGE,
+    ) -> tuple[PortLease, ...]:
+        """Gives a stack exactly these ports; those it has already stay the same, those not wanted are given back.
+
+        Args:
+            stack_id: Whose ports.
+            wanted: All its ports.
+            scope: Whose machine's ports, see `port_scope`.
+            taken: Ports others have, as containers that are stopped; a mapping of port to words also says who.
+            bind_check: Whether to try the new ports on this machine.
+            within: Where to choose from.
+
+        Returns:
+            The leases, in the order of `wanted`.
+
+        Raises:
+            PortInUse: A fixed port is leased to another, in `taken`, or in use on this machine; names the holder.
+            PortsExhausted: No port of the range is free.
+        """
+        from envctl.host import ports as machine
+
+        with_check = bind_check and bool(wanted)
+        try:
+            with self._store.transaction(write=True) as connection:
+                row = connection.execute(
+                    "SELECT project, publish_address FROM stacks WHERE id = ?", (stack_id,)
+                ).fetchone()
+                if row is None:
+                    raise EnvironmentNotFound("the environment was removed meanwhile", subject={"stack": stack_id})
+                request = ports.Request(
+                    stack_id,
+                    row["project"],
+                    scope,
+                    wanted,
+                    taken,
+                    machine.can_bind if with_check else _always,
+                    (lambda port: machine.fixed_port_free(port, row["publish_address"])) if with_check else _always,
+                    within,
+                    self._now().timestamp(),
+                )
+                return ports.lease(connection, request)
+        except ports.Conflict as conflict:
+            raise _port_in_use(conflict, machine.holder_of if with_check else None) from None
+
+    def quarantine_port(self, scope: str, port: int, *, seconds: float = 600.0) -> None:
+        """Takes a port away from its stack and out of use for a while: the engine could not have it."""
+        with self._store.transaction(write=True) as connection:
+            ports.quarantine(connection, scope, port, self._now().timestamp() + seconds)
+
+    def lease_subnet(self, stack_id: str, scope: str, avoid: Sequence[str] = ()) -> str:
+        """The stack's subnet, as "10.213.4.16/28": the one it has, or a new one that overlaps nothing in `avoid`.
+
+        Raises:
+            SubnetsExhausted: There is none.
+        """
+        with self._store.transaction(write=True) as connection:
+            row = connection.execute("SELECT project FROM stacks WHERE id = ?", (stack_id,)).fetchone()
+            if row is None:
+                raise EnvironmentNotFound("the environment was removed meanwhile", subject={"stack": stack_id})
+            now_s = self._now().timestamp()
+            return subnets.lease(connection, stack_id, row["project"], scope, avoid, now_s)
+
+    def quarantine_subnet(self, scope: str, subnet: str, *, seconds: float = 600.0) -> None:
+        """Takes a subnet away from its stack and out of use for a while: the engine could not have it."""
+        with self._store.transaction(write=True) as connection:
+            subnets.quarantine(connection, scope, subnet, self._now().timestamp() + seconds)
+
+    # -- repair ----------------------------------------------------------------------------------------------------
+
+    def restore(self, found: Iterable[EnvironmentRecord], *, scope: str) -> tuple[str, ...]:
+        """Writes down environments that were found by their labels, with their leases; what is known already stays.
+
+        Args:
+            found: The environments.
+            scope: Whose machine their ports and subnets belong to.
+
+        Returns:
+            The names of those that were added.
+        """
+        added: list[str] = []
+        with self._store.transaction(write=True) as connection:
+            for record in found:
+                known = connection.execute(
+                    "SELECT 1 FROM environments WHERE name = ? OR key = ?"
+                    " UNION ALL SELECT 1 FROM stacks WHERE id = ? OR project = ?",
+                    (record.identity.name, record.identity.key, record.stack.id, record.stack.project),
+                ).fetchone()
+                if known is None:
+                    records.insert(connection, record)
+                    ports.adopt(connection, scope, record.stack)
+                    subnets.adopt(connection, scope, record.stack)
+                    added.append(record.identity.name)
+        return tuple(added)
+
+    def mark_repaired(self) -> None:
+        """Writes down that everything that could be found by labels has been restored."""
+        with self._store.transaction(write=True) as connection:
+            self._store.set_meta(connection, "repair_pending", "0")
+        self._store.needs_repair = False
+
+
+def _always(_port: int) -> bool:
+    return True
+
+
+def _name_taken(identity: Identity, other: EnvironmentRecord) -> NotOurs:
+    return NotOurs(
+        f'the name "{identity.name}" belongs to another environment',
+        cause=f"branch {other.identity.branch!r} of {other.identity.checkout}",
+        fix=["choose another name with --name"],
+        subject={"environment": identity.name},
+        state="nothing was created",
+    )
+
+
+def _port_in_use(conflict: ports.Conflict, holder_of: Callable[[int], str | None] | None) -> PortInUse:
+    wanted, port = conflict.wanted, conflict.wanted.fixed_host_port or 0
+    holder = conflict.holder or (holder_of(port) if holder_of else None)
+    return PortInUse(
+        f'service "{wanted.service}" needs port {port}, but {holder or "another program"} has it',
+        fix=[
+            f"stop {holder or 'that program'}",
+            f"or delete the fixed port of services.{wanted.service} so that a free one is chosen",
+        ],
+        subject={"service": wanted.service, "port": port, "holder": holder},
+        state="nothing was started",
+    )
