@@ -53,7 +53,11 @@ class Redis(Kind):
             f"exec docker-entrypoint.sh {server} {join(arguments)} - <<END\n"
             f'requirepass "$(cat {secret_file(service.name, "password")})"\nEND\n'
         )
-        return {"command": ["sh", "-c", script]}
+        # The variable is for the check in healthchecks/redis.sh.
+        return {
+            "environment": {"REDIS_PASSWORD_FILE": secret_file(service.name, "password")},
+            "command": ["sh", "-c", script],
+        }
 
     def data_target(self, service: ServiceSpec) -> str:
         """The official images' VOLUME."""
