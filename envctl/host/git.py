@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 from envctl.errors import UsageError
 from envctl.host.ci import detect
@@ -108,9 +109,12 @@ def _find(start: Path, environ: Mapping[str, str]) -> _Repository:
 def _walk_up(start: Path, environ: Mapping[str, str]) -> _Repository:
     for folder in _upwards(start, environ.get("GIT_CEILING_DIRECTORIES", "")):
         entry = folder / ".git"
-        if entry.is_file():
+        mode = _mode(entry)
+        if S_ISREG(mode):
             # Git stops at such a file, readable or not: what is above is another repository.
             return _Repository(folder, _linked_git_dir(entry))
+        if S_ISDIR(mode) and not os.access(entry, os.X_OK):
+            return _Repository(folder, None)
         if _is_git_dir(entry):
             return _Repository(folder, entry)
         if folder.name != ".git" and _is_git_dir(folder):
@@ -129,11 +133,18 @@ def _upwards(start: Path, ceilings: str) -> Iterator[Path]:
 
 def _is_git_dir(path: Path) -> bool:
     """Whether `path` is a git directory by git's own test: HEAD, and objects and refs in it or in its common one."""
-    head = path / "HEAD"
-    if not (head.is_file() or head.is_symlink()):
+    if not _mode(path / "HEAD", follow=False):
         return False
     common = _common_dir(path)
-    return (common / "objects").is_dir() and (common / "refs").exists()
+    return S_ISDIR(_mode(common / "objects")) and bool(_mode(common / "refs"))
+
+
+def _mode(path: Path, *, follow: bool = True) -> int:
+    """Type and permissions, or 0 for what is not there, may not be looked at, or is no possible path."""
+    try:
+        return path.stat(follow_symlinks=follow).st_mode
+    except (OSError, ValueError):
+        return 0
 
 
 def _linked_git_dir(file: Path) -> Path | None:
@@ -159,7 +170,7 @@ def _folder(repository: _Repository) -> str:
     if git_dir is None:
         return repository.root.name
     is_bare = git_dir == repository.root
-    if not is_bare and not (git_dir / "commondir").is_file():
+    if not is_bare and not _read(git_dir / "commondir"):
         return repository.root.name
     common = _common_dir(git_dir).resolve()
     name = common.parent.name if common.name.startswith(".") else common.name.removesuffix(".git")
@@ -212,7 +223,7 @@ def _read(file: Path) -> bytes:
     """The file's bytes; nothing where it is absent or may not be read, as git then sees nothing either."""
     try:
         return file.read_bytes()
-    except OSError:
+    except (OSError, ValueError):
         return b""
 
 
