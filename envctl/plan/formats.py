@@ -18,7 +18,7 @@ _SINGLE_QUOTES = re.compile("['\u2018\u2019\u201a\u201b]")  # PowerShell takes e
 
 
 def render(variables: Mapping[str, str], format: Format, *, secrets: Sequence[str] = ()) -> str:  # noqa: A002
-    """`variables` in `format`, in their order, ending with a newline (or "" where there are none).
+    """`variables` in `format`, in their order, every line ended.
 
     Args:
         variables: Name → value.
@@ -40,7 +40,7 @@ def github_masks(secrets: Sequence[str]) -> str:
 
     The runner masks line by line, so each line of a secret is a mask of its own.
     """
-    lines = dict.fromkeys(line for secret in secrets for line in secret.splitlines() if line.strip())
+    lines = dict.fromkeys(line for secret in secrets for line in re.split(r"[\r\n]+", secret) if line.strip())
     return "".join(f"::add-mask::{_command_data(line)}\n" for line in lines)
 
 
