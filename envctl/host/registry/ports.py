@@ -83,11 +83,12 @@ def lease(connection: sqlite3.Connection, request: Request) -> tuple[PortLease, 
         PortsExhausted: No port of the range is free.
     """
     release_expired(connection, request.now_s)
+    own = _own_ports(connection, request)
     kept = _keep(connection, request)
     missing = [wanted for wanted in request.wanted if (wanted.service, wanted.port_name) not in kept]
     for wanted in sorted(missing, key=lambda wanted: wanted.fixed_host_port is None):  # fixed ports choose first
         fixed = wanted.fixed_host_port is not None
-        port = _claim_fixed(connection, request, wanted) if fixed else _choose(connection, request, wanted)
+        port = _claim_fixed(connection, request, wanted, own) if fixed else _choose(connection, request, wanted)
         kept[wanted.service, wanted.port_name] = _hold(connection, request, wanted, port)
     return tuple(kept[wanted.service, wanted.port_name] for wanted in request.wanted)
 
@@ -121,7 +122,13 @@ def _keep(connection: sqlite3.Connection, request: Request) -> dict[tuple[str, s
     return kept
 
 
-def _claim_fixed(connection: sqlite3.Connection, request: Request, wanted: WantedPort) -> int:
+def _own_ports(connection: sqlite3.Connection, request: Request) -> frozenset[int]:
+    """What the stack has now; its own services may be listening there."""
+    query = "SELECT port FROM port_leases WHERE stack_id = ? AND scope = ?"
+    return frozenset(row["port"] for row in connection.execute(query, (request.stack_id, request.scope)))
+
+
+def _claim_fixed(connection: sqlite3.Connection, request: Request, wanted: WantedPort, own: frozenset[int]) -> int:
     port = wanted.fixed_host_port or 0
     row = connection.execute(
         "SELECT p.state, p.service, coalesce(e.name, s.project) AS name FROM port_leases p"
@@ -131,6 +138,8 @@ def _claim_fixed(connection: sqlite3.Connection, request: Request, wanted: Wante
     ).fetchone()
     if row is not None and row["state"] == "held":
         raise Conflict(wanted, f'service "{row["service"]}" of environment "{row["name"]}"')
+    if port in own:  # of another service of this stack until now
+        return port
     if port in request.taken:
         raise Conflict(wanted, request.taken[port] if isinstance(request.taken, Mapping) else None)
     if not request.fixed_free(port):

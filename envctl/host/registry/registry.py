@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, overload
 
-from envctl.errors import CannotWrite, EnvironmentNotFound, NotOurs, PortInUse
-from envctl.host import clock, owner, reserve
-from envctl.host.port_range import PORT_RANGE
+from envctl.errors import CannotWrite, EnvironmentNotFound, NotOurs
+from envctl.host import owner, reserve
 from envctl.host.registry import ports, records, store, subnets
-from envctl.host.registry.ports import WantedPort
+from envctl.host.registry.leasing import Leasing
 from envctl.host.registry.records import EnvironmentRecord
-from envctl.model import LOOPBACK, EnvironmentState, Identity, PortLease, Stack
+from envctl.model import LOOPBACK, EnvironmentState, Identity, Stack
 
 _TOUCH_S = 60.0
 _KEEP_PORTS_S = 30 * 24 * 3600.0
 
 
-class Registry:
+class Registry(Leasing):
     """The registry of one state directory. Each method is one short transaction.
 
     Every method can raise CannotWrite (disk full, read-only, access denied), Busy (locked for 15 s) and StateDamaged
     (the file turned out to be damaged, was set aside, and is rebuilt by the next command).
     """
-
-    def __init__(self, opened: store.Store, now: Callable[[], datetime] = clock.now) -> None:
-        """Use `Registry.open`."""
-        self._store = opened
-        self._now = now
 
     @overload
     @classmethod
@@ -193,6 +187,12 @@ class Registry:
             values |= {"owner_boot_id": me.boot_id, "owner_pid": me.pid, "owner_start_ticks": me.start_ticks}
         self._update(name, values)
 
+    def set_credentials(self, stack_id: str, credentials: Mapping[str, Mapping[str, str]]) -> None:
+        """Writes down a stack's secrets, replacing all it had."""
+        with self._store.transaction(write=True) as connection:
+            values = (records.to_json(credentials), stack_id)
+            connection.execute("UPDATE stacks SET credentials = ? WHERE id = ?", values)
+
     def mark_removing(self, name: str) -> None:
         """Writes down that this process is removing the environment; works on a full disk."""
         self._even_if_full(lambda: self.set_state(name, EnvironmentState.REMOVING))
@@ -255,89 +255,6 @@ class Registry:
                 raise
             operation()
 
-    # -- what is leased --------------------------------------------------------------------------------------------
-
-    def set_credentials(self, stack_id: str, credentials: Mapping[str, Mapping[str, str]]) -> None:
-        """Writes down a stack's secrets, replacing all it had."""
-        with self._store.transaction(write=True) as connection:
-            values = (records.to_json(credentials), stack_id)
-            connection.execute("UPDATE stacks SET credentials = ? WHERE id = ?", values)
-
-    def lease_ports(
-        self,
-        stack_id: str,
-        wanted: Sequence[WantedPort],
-        *,
-        scope: str,
-        taken: Collection[int] = (),
-        bind_check: bool,
-        within: range = PORT_RANGE,
-    ) -> tuple[PortLease, ...]:
-        """Gives a stack exactly these ports; those it has already stay the same, those not wanted are given back.
-
-        Args:
-            stack_id: Whose ports.
-            wanted: All its ports.
-            scope: Whose machine's ports, see `port_scope`.
-            taken: Ports others have, as containers that are stopped; a mapping of port to words also says who.
-            bind_check: Whether to try the new ports on this machine.
-            within: Where to choose from.
-
-        Returns:
-            The leases, in the order of `wanted`.
-
-        Raises:
-            PortInUse: A fixed port is leased to another, in `taken`, or in use on this machine; names the holder.
-            PortsExhausted: No port of the range is free.
-        """
-        from envctl.host import ports as machine
-
-        with_check = bind_check and bool(wanted)
-        try:
-            with self._store.transaction(write=True) as connection:
-                row = connection.execute(
-                    "SELECT project, publish_address FROM stacks WHERE id = ?", (stack_id,)
-                ).fetchone()
-                if row is None:
-                    raise EnvironmentNotFound("the environment was removed meanwhile", subject={"stack": stack_id})
-                request = ports.Request(
-                    stack_id,
-                    row["project"],
-                    scope,
-                    wanted,
-                    taken,
-                    machine.can_bind if with_check else _always,
-                    (lambda port: machine.fixed_port_free(port, row["publish_address"])) if with_check else _always,
-                    within,
-                    self._now().timestamp(),
-                )
-                return ports.lease(connection, request)
-        except ports.Conflict as conflict:
-            raise _port_in_use(conflict, machine.holder_of if with_check else None) from None
-
-    def quarantine_port(self, scope: str, port: int, *, seconds: float = 600.0) -> None:
-        """Takes a port away from its stack and out of use for a while: the engine could not have it."""
-        with self._store.transaction(write=True) as connection:
-            ports.quarantine(connection, scope, port, self._now().timestamp() + seconds)
-
-    def lease_subnet(self, stack_id: str, scope: str, avoid: Sequence[str] = ()) -> str:
-        """The stack's subnet, as "10.213.4.16/28": the one it has, or a new one that overlaps nothing in `avoid`.
-
-        Raises:
-            SubnetsExhausted: There is none.
-        """
-        with self._store.transaction(write=True) as connection:
-            row = connection.execute("SELECT project FROM stacks WHERE id = ?", (stack_id,)).fetchone()
-            if row is None:
-                raise EnvironmentNotFound("the environment was removed meanwhile", subject={"stack": stack_id})
-            now_s = self._now().timestamp()
-            return subnets.lease(connection, stack_id, row["project"], scope, avoid, now_s)
-
-    def quarantine_subnet(self, scope: str, subnet: str, *, seconds: float = 600.0) -> None:
-        """Takes a subnet away from its stack and out of use for a while: the engine could not have it."""
-        with self._store.transaction(write=True) as connection:
-            subnets.quarantine(connection, scope, subnet, self._now().timestamp() + seconds)
-
     # -- repair ----------------------------------------------------------------------------------------------------
 
     def restore(self, found: Iterable[EnvironmentRecord], *, scope: str) -> tuple[str, ...]:
@@ -372,10 +289,6 @@ class Registry:
         self._store.needs_repair = False
 
 
-def _always(_port: int) -> bool:
-    return True
-
-
 def _name_taken(identity: Identity, other: EnvironmentRecord) -> NotOurs:
     return NotOurs(
         f'the name "{identity.name}" belongs to another environment',
@@ -383,18 +296,4 @@ def _name_taken(identity: Identity, other: EnvironmentRecord) -> NotOurs:
         fix=["choose another name with --name"],
         subject={"environment": identity.name},
         state="nothing was created",
-    )
-
-
-def _port_in_use(conflict: ports.Conflict, holder_of: Callable[[int], str | None] | None) -> PortInUse:
-    wanted, port = conflict.wanted, conflict.wanted.fixed_host_port or 0
-    holder = conflict.holder or (holder_of(port) if holder_of else None)
-    return PortInUse(
-        f'service "{wanted.service}" needs port {port}, but {holder or "another program"} has it',
-        fix=[
-            f"stop {holder or 'that program'}",
-            f"or delete the fixed port of services.{wanted.service} so that a free one is chosen",
-        ],
-        subject={"service": wanted.service, "port": port, "holder": holder},
-        state="nothing was started",
     )
