@@ -109,11 +109,10 @@ def _find(start: Path, environ: Mapping[str, str]) -> _Repository:
 def _walk_up(start: Path, environ: Mapping[str, str]) -> _Repository:
     for folder in _upwards(start, environ.get("GIT_CEILING_DIRECTORIES", "")):
         entry = folder / ".git"
-        mode = _mode(entry)
-        if S_ISREG(mode):
+        if S_ISREG(_mode(entry)):
             # Git stops at such a file, readable or not: what is above is another repository.
             return _Repository(folder, _linked_git_dir(entry))
-        if S_ISDIR(mode) and not os.access(entry, os.X_OK):
+        if _is_closed(entry):
             return _Repository(folder, None)
         if _is_git_dir(entry):
             return _Repository(folder, entry)
@@ -145,6 +144,17 @@ def _mode(path: Path, *, follow: bool = True) -> int:
         return path.stat(follow_symlinks=follow).st_mode
     except (OSError, ValueError):
         return 0
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether `path` is a folder whose contents this process may not look at."""
+    try:
+        (path / "HEAD").lstat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _linked_git_dir(file: Path) -> Path | None:

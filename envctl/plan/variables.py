@@ -61,12 +61,9 @@ def secrets_of(connections: Mapping[str, Connection]) -> tuple[str, ...]:
 
 
 def _ecosystem(connections: list[Connection]) -> dict[str, str]:
-    """What the first service of each kind gives."""
+    """What the first service of each kind gives: later ones give the same names."""
     result: dict[str, str] = {}
-    seen: set[str] = set()
     for connection in connections:
-        if connection.kind not in seen:
-            seen.add(connection.kind)
-            for name, value in kinds.get(connection.kind).ecosystem_variables(connection).items():
-                result.setdefault(name, value)
+        for name, value in kinds.get(connection.kind).ecosystem_variables(connection).items():
+            result.setdefault(name, value)
     return result

@@ -289,9 +289,10 @@ def test_a_garbage_head_gives_no_branch(shop: Path, content: bytes) -> None:
 
 @pytest.fixture
 def anyone(shop: Path) -> Iterator[Path]:
-    """The repository where an ordinary user can reach it, and this process as such a user."""
+    """The repository where an ordinary user can reach it, inside of another one, and this process as such a user."""
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
+        git(Path(folder), "init", "-b", "outer")
         moved = Path(shutil.move(shop, Path(folder).resolve() / "shop"))
         is_root = os.geteuid() == 0
         if is_root:

@@ -232,6 +232,7 @@ def test_github_never_uses_a_delimiter_that_is_in_the_value(monkeypatch: pytest.
 
 
 @given(st.lists(VALUES))
+@example(["100%", "%0A", "%250D", "a\r\nb\n\nc"])
 def test_every_line_of_a_secret_is_masked(secrets: list[str]) -> None:
     """One command for each line, its data escaped as the runner decodes it, and never an empty mask."""
     text = github_masks(secrets)
