@@ -7,6 +7,7 @@ spelling (`1k` = `1kb` = `1KiB` = 1024 bytes).
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 DURATION_FORM = '"500ms", "30s", "5m", "2h", "7d" or together "1h30m"'
 SIZE_FORM = '"256m", "1g" or "1.5g" (k, m, g, t; 1k = 1024 bytes)'
@@ -29,7 +30,7 @@ def duration_s(text: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"not a duration; write {DURATION_FORM}")
     sizes = [_SECONDS[unit] for _, unit in parts]
-    if any(left <= right for left, right in zip(sizes, sizes[1:], strict=False)):
+    if any(left <= right for left, right in pairwise(sizes)):
         raise ValueError(f"not a duration: units go from large to small, each once; write {DURATION_FORM}")
     return sum(float(number) * size for (number, _), size in zip(parts, sizes, strict=True))
 

@@ -1,0 +1,207 @@
+"""The table of keys: what may stand in a configuration, what each means and the form of its value.
+
+The checker takes the names, the JSON Schema takes all of it, so that an editor and `load` agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from envctl.host.config.ports import PORT_NAME
+from envctl.host.config.values import VARIABLE_NAME
+from envctl.host.config.volumes import VOLUME_NAME
+
+Schema = dict[str, Any]
+
+SERVICE_NAME = r"[a-z][a-z0-9_-]{0,39}"
+PROJECT_NAME = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}"
+# Conservative: registry, path, tag and digest as Docker writes them; never an option, a space or a control character.
+IMAGE = r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}(@sha256:[0-9a-f]{64})?"
+ENGINES = ("auto", "compose", "embedded", "swarm")
+DURATION = r"([0-9]+(\.[0-9]+)?(ms|[smhd]))+"
+SIZE = r"[0-9]+(\.[0-9]+)?[bkmgtBKMGT]([iI]?[bB])?"
+HTTP_PATH = r"/[^\s#]*"
+
+_VARIABLE = r"\$"
+
+
+def matching(pattern: str) -> Schema:
+    """Text that matches as a whole, or holds a variable whose value only `load` knows."""
+    return {"type": "string", "pattern": rf"^(?:{pattern})$|{_VARIABLE}"}
+
+
+def or_variable(schema: Schema) -> Schema:
+    """What `schema` allows, or text with a variable."""
+    return {"anyOf": [schema, {"type": "string", "pattern": _VARIABLE}]}
+
+
+TEXT: Schema = {"type": "string", "minLength": 1}
+WORD: Schema = {"type": ["string", "number", "boolean"]}
+WORDS: Schema = {"anyOf": [TEXT, {"type": ["number", "boolean"]}, {"type": "array", "items": WORD, "minItems": 1}]}
+PORT_NUMBER: Schema = or_variable({"type": "integer", "minimum": 1, "maximum": 65535})
+PORT: Schema = {
+    "anyOf": [
+        PORT_NUMBER,
+        matching(r"([0-9]{1,5}:)?[0-9]{1,5}"),
+        {
+            "type": "object",
+            "properties": {"container": PORT_NUMBER, "host": PORT_NUMBER},
+            "required": ["container"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+def pairs(name: str) -> Schema:
+    """Names with values, as a mapping or as a list."""
+    values = {"type": "object", "propertyNames": {"pattern": f"^(?:{name})$"}, "additionalProperties": WORD}
+    return {"anyOf": [values, {"type": "array", "items": matching(rf"{name}=[\s\S]*")}]}
+
+
+def closed(properties: Mapping[str, Schema], *required: str) -> Schema:
+    """A mapping of exactly these keys."""
+    schema: Schema = {"type": "object", "properties": dict(properties), "additionalProperties": False}
+    return schema | ({"required": list(required)} if required else {})
+
+
+READY: Schema = {
+    **closed(
+        {
+            "http": {
+                "anyOf": [
+                    matching(HTTP_PATH),
+                    closed(
+                        {
+                            "path": matching(HTTP_PATH),
+                            "port": TEXT,
+                            "status": or_variable({"type": "integer", "minimum": 100, "maximum": 599}),
+                        },
+                        "path",
+                    ),
+                ]
+            },
+            "tcp": {
+                "anyOf": [
+                    {"const": True},
+                    TEXT,
+                    {**closed({"port": TEXT, "send": TEXT, "expect": TEXT}), "dependentRequired": {"send": ["expect"]}},
+                ]
+            },
+            "log": {
+                "anyOf": [
+                    TEXT,
+                    closed(
+                        {"pattern": TEXT, "count": or_variable({"type": "integer", "minimum": 1, "maximum": 1000})},
+                        "pattern",
+                    ),
+                ]
+            },
+            "exec": WORDS,
+        }
+    ),
+    "minProperties": 1,
+    "maxProperties": 1,
+}
+
+BUILD: Schema = {
+    "anyOf": [
+        TEXT,
+        closed({"context": TEXT, "dockerfile": TEXT, "target": TEXT, "args": pairs(VARIABLE_NAME)}),
+    ]
+}
+
+VOLUME: Schema = {
+    "anyOf": [
+        matching(r"[^:]+:/[^:]+(:ro)?"),
+        closed({"name": matching(VOLUME_NAME), "target": matching("/.+")}, "name", "target"),
+        closed({"file": TEXT, "target": matching("/.+")}, "file", "target"),
+    ]
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: a sentence for people, shown by editors, and the form of its value."""
+
+    description: str
+    schema: Schema
+
+
+TOP: Mapping[str, Key] = {
+    "name": Key("The project's name; by default the repository folder's.", matching(PROJECT_NAME)),
+    "engine": Key("Where services run; auto: compose if a Docker engine answers, else embedded.", {"enum": [*ENGINES]}),
+    "ttl": Key("Lifetime, such as 8h; by default none on a workstation.", matching(DURATION)),
+    "ready_timeout": Key("One deadline for the whole environment to become ready; 60s.", matching(DURATION)),
+    "services": Key("The services, by name. A service named after a kind is of that kind.", {}),
+    "export": Key(
+        'Variables your tests expect beside the standard ones, such as "{postgres.url}".',
+        {
+            "type": "object",
+            "propertyNames": {"pattern": f"^(?!ENVCTL_){VARIABLE_NAME}$"},
+            "additionalProperties": WORD,
+        },
+    ),
+    "publish_address": Key(
+        "Host address on which ports are published; 127.0.0.1. Any other one lets other machines in.", TEXT
+    ),
+}
+
+SERVICE: Mapping[str, Key] = {
+    "kind": Key("What the service is, where its name does not say it.", {}),
+    "image": Key("Image reference.", matching(IMAGE)),
+    "build": Key("Folder inside the project whose Dockerfile makes the image.", BUILD),
+    "command": Key("Arguments instead of the image's own.", WORDS),
+    "environment": Key(
+        'Variables inside the service; values may hold references such as "{postgres.url}".',
+        pairs(r"[A-Za-z_][A-Za-z0-9_.-]*"),
+    ),
+    "port": Key("The main port the service listens on; HOST:CONTAINER fixes the host's too.", PORT),
+    "ports": Key(
+        "All ports by name, the main one first.",
+        {"type": "object", "propertyNames": {"pattern": f"^(?:{PORT_NAME})$"}, "additionalProperties": PORT},
+    ),
+    "ready": Key("How to see that the service is ready, instead of its kind's own handshake.", READY),
+    "depends_on": Key(
+        "Services that must be ready before this one starts.", {"type": "array", "items": {"type": "string"}}
+    ),
+    "volumes": Key("Named volumes, and read-only files of the project.", {"type": "array", "items": VOLUME}),
+    "memory": Key("Memory limit, such as 512m; at least 6m.", matching(SIZE)),
+    "persist": Key("Whether the data survives `envctl down`.", or_variable({"type": "boolean"})),
+}
+
+# Compose's keys that would break the isolation between environments, or between a service and the machine.
+UNSAFE: Mapping[str, str] = {
+    "privileged": "gives the service the whole machine",
+    "cap_add": "gives the service rights over the machine",
+    "devices": "gives the service devices of the machine",
+    "network_mode": "takes the service out of the environment's own network",
+    "pid": "shows the service the machine's processes",
+    "ipc": "shares the machine's memory with the service",
+    "userns_mode": "takes the service out of its user namespace",
+    "security_opt": "changes what protects the machine from the service",
+    "container_name": "makes two environments collide; names are given by envctl",
+    "volumes_from": "mounts what belongs to others",
+}
+
+# Compose's keys with another word for the same thing here.
+ELSEWHERE: Mapping[str, str] = {
+    "healthcheck": "use ready",
+    "env_file": "use environment",
+    "expose": "use ports",
+    "entrypoint": "use command, or build an image",
+    "restart": "not needed: a service that ends is reported",
+    "networks": "not needed: all services of an environment see each other",
+    "mem_limit": "use memory",
+    "deploy": "use memory",
+    "configs": 'use volumes: ["./file:/path/inside"]',
+    "secrets": "passwords are made and handed over by envctl",
+    "links": "use depends_on",
+    "hostname": "not needed: a service's name is its host name",
+    "profiles": "write another file and use --file",
+    "extends": "use a YAML anchor",
+    "labels": "not available",
+    "user": "build an image with another USER",
+}

@@ -1,0 +1,171 @@
+"""`envctl.yaml` as a specification: read, checked as a whole, and with every default filled in."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from envctl.errors import ConfigNotFound
+from envctl.host.config import cross, interpolation, source
+from envctl.host.config.keys import ENGINES, PROJECT_NAME, SERVICE_NAME, TOP
+from envctl.host.config.nodes import MapNode, Node, YamlError, compose
+from envctl.host.config.problems import Problem, Report, TooMany, did_you_mean, shown
+from envctl.host.config.services import default_service, service, unknown_hint
+from envctl.host.config.values import VARIABLE_NAME, Context, Fields, converted, mapping, matching, one_of, pairs, text
+from envctl.model import LOOPBACK, EngineName, EnvironmentSpec, ServiceSpec
+from envctl.plan.units import duration_s
+
+DEFAULT_SERVICES = ("postgres", "redis", "websocket")
+DEFAULT_READY_TIMEOUT_S = 60.0
+
+_DAY_S = 86_400.0
+_project = matching(PROJECT_NAME, "letters, digits, spaces, . _ and -, at most 63")
+_ttl = converted(duration_s, low=1.0, high=3650 * _DAY_S, limits="1s to 3650d")
+_timeout = converted(duration_s, low=0.1, high=_DAY_S, limits="100ms to 1d")
+_engine = one_of(ENGINES)
+_export = pairs(rf"(?!ENVCTL_){VARIABLE_NAME}")
+
+
+def default_spec() -> EnvironmentSpec:
+    """What there is without any configuration: Postgres, Redis and a WebSocket server."""
+    return EnvironmentSpec(services=_default_services())
+
+
+def load(path: Path | None, start: Path, environ: Mapping[str, str]) -> EnvironmentSpec:
+    """The specification of the configuration file, or the default where there is none.
+
+    Args:
+        path: The file (relative to `start`), or None for the nearest `envctl.yaml` from `start` up to the
+            repository's root.
+        start: The folder to start from.
+        environ: The variables that `${NAME}` in the file refers to.
+
+    Raises:
+        ConfigNotFound: `path` does not exist, or is no file that can be read.
+        ConfigInvalid: The file has errors; all are listed.
+        UnsafeSetting: All that is wrong with the file is that settings are unsafe.
+    """
+    start = Path(os.path.abspath(start))  # noqa: PTH100 -- links stay as the user wrote them
+    file = start / path if path is not None else source.find(start, source.repository_root(start))
+    if file is None:
+        return default_spec()
+    file = Path(os.path.abspath(file))  # noqa: PTH100
+    shown_file = _shown(file, start)
+    try:
+        content = source.read_text(file)
+    except source.Unreadable as error:
+        raise _unreadable(file, shown_file, error) from error
+    return _parse(content, file, shown_file, environ)
+
+
+def _parse(content: str, file: Path, shown_file: str, environ: Mapping[str, str]) -> EnvironmentSpec:
+    report = Report(file, shown_file)
+    context = Context(report, Path(os.path.realpath(file.parent)), _project_root(file))
+    excerpt: list[str] = []
+    spec = default_spec()
+    try:
+        root = compose(content)
+        interpolation.expand(root, environ, report)
+        spec = _environment(root, context)
+    except YamlError as error:
+        report.problems.append(Problem(error.line, error.column, "", error.message, error.hint))
+        excerpt = _excerpt(content, error)
+    except TooMany:
+        pass  # what was found is enough to be raised
+    report.raise_all(excerpt)
+    return spec
+
+
+def _environment(root: Node | None, context: Context) -> EnvironmentSpec:
+    if root is None or (not isinstance(root, MapNode) and getattr(root, "type", "") == "null"):
+        return EnvironmentSpec(services=_default_services(), source=str(context.report.file))
+    top = mapping(root, "", context, "services: {postgres: {}}")
+    if top is None:
+        return default_spec()
+    for key, (node, _) in top.items.items():
+        if key not in TOP and not key.startswith("x-"):  # `x-…` holds anchors, as in Compose
+            context.report.add(node, "", f"unknown key {shown(key)}", unknown_hint(key, TOP))
+    fields = Fields(top, "", context)
+    spec = EnvironmentSpec(
+        services=_services(fields),
+        project=fields.read("name", _project),
+        engine=cast(EngineName, fields.read("engine", _engine) or "auto"),
+        ttl_s=fields.read("ttl", _ttl),
+        ready_timeout_s=fields.read("ready_timeout", _timeout) or DEFAULT_READY_TIMEOUT_S,
+        export=fields.read("export", _export) or {},
+        publish_address=fields.read("publish_address", _address) or LOOPBACK,
+        source=str(context.report.file),
+    )
+    cross.check(spec, top, context.report)
+    return spec
+
+
+def _services(fields: Fields) -> Mapping[str, ServiceSpec]:
+    if not fields.has("services"):
+        return _default_services()
+    node = fields.node.items["services"][1]
+    found = mapping(node, "services", fields.context, "or leave it out for postgres, redis and websocket")
+    if found is None:
+        return {}
+    if not found.items:
+        hint = "leave `services` out for postgres, redis and websocket"
+        fields.context.report.add(node, "services", "no services", hint)
+    result = {}
+    for name, (key, value) in found.items.items():
+        if not re.fullmatch(SERVICE_NAME, name):
+            hint = "a small letter, then small letters, digits, _ and -; at most 40"
+            fields.context.report.add(key, "services", f"{shown(name)} is not a service name", hint)
+        elif made := service(name, value, f"services.{name}", fields.context):
+            result[name] = made
+    return result
+
+
+def _address(node: Node, path: str, context: Context) -> str | None:
+    value = text(node, path, context)
+    if value is None or value == LOOPBACK:
+        return value
+    from ipaddress import ip_address
+
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        context.report.add(node, path, f"{shown(value)} is not an IP address", f"such as {LOOPBACK}")
+        return None
+
+
+def _default_services() -> Mapping[str, ServiceSpec]:
+    return {name: default_service(name) for name in DEFAULT_SERVICES}
+
+
+def _project_root(file: Path) -> Path:
+    """The repository the file is in; a configuration outside any repository owns its own folder only."""
+    return source.repository_root(Path(os.path.realpath(file.parent)))
+
+
+def _shown(file: Path, start: Path) -> str:
+    relative = os.path.relpath(file, start)
+    return relative if not relative.startswith("../../..") else str(file)
+
+
+def _unreadable(file: Path, shown_file: str, error: source.Unreadable) -> ConfigNotFound:
+    near = [entry.name for entry in file.parent.iterdir()] if error.absent and file.parent.is_dir() else []
+    hint = did_you_mean(file.name, near)
+    return ConfigNotFound(
+        f"configuration file {shown_file} {error}",
+        fix=[hint] if hint else ["check the path; without --file the nearest envctl.yaml is used, else the default"],
+        subject={"file": str(file)},
+        state="nothing was created",
+    )
+
+
+def _excerpt(content: str, error: YamlError) -> list[str]:
+    """The line of the file with a mark below the place; very long lines are cut around it."""
+    lines = re.split(r"\r\n|[\r\n\x85\u2028\u2029]", content)
+    if error.line > len(lines):
+        return []
+    first = max(0, error.column - 60)
+    line = lines[error.line - 1][first : first + 100].replace("\t", " ")
+    return [f"{error.line:>5} | {line}", " " * 8 + " " * (error.column - 1 - first) + "^"] if line.strip() else []

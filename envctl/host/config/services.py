@@ -1,0 +1,164 @@
+"""One service: its mapping, checked, with its kind's defaults filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import partial
+
+from envctl import kinds
+from envctl.host.config.build import build
+from envctl.host.config.keys import ELSEWHERE, IMAGE, SERVICE, UNSAFE
+from envctl.host.config.nodes import MapNode, Node, ScalarNode
+from envctl.host.config.ports import combined, named_ports, one_port
+from envctl.host.config.problems import did_you_mean, shown
+from envctl.host.config.ready import ready
+from envctl.host.config.values import (
+    Context,
+    Fields,
+    Reader,
+    boolean,
+    converted,
+    items,
+    mapping,
+    matching,
+    one_of,
+    pairs,
+    text,
+    words,
+)
+from envctl.host.config.volumes import volumes
+from envctl.kinds.base import Kind
+from envctl.model import PortSpec, Ready, ServiceSpec
+from envctl.plan.units import size_bytes
+
+MIN_MEMORY = 6 * 1024**2  # Docker's own minimum
+
+# Only the official names: any other image may have another contract, and its user must say what it is.
+OFFICIAL_IMAGES = {"postgres": "postgres", "redis": "redis", "valkey/valkey": "redis"}
+
+_image = matching(IMAGE, "an image reference such as postgres:18 or ghcr.io/owner/name:tag")
+_memory = converted(size_bytes, low=MIN_MEMORY, limits="at least 6m")
+_environment = pairs()
+
+
+def default_service(name: str) -> ServiceSpec:
+    """The service a kind gives without any setting."""
+    kind = kinds.get(name)
+    options = {option: setting.default for option, setting in kind.options.items()}
+    return ServiceSpec(name, kind.name, kind.image, ports=kind.ports, options=options)
+
+
+def service(name: str, node: Node, path: str, context: Context) -> ServiceSpec | None:
+    """The service `name`; nothing (`redis:`) is the same as an empty mapping."""
+    if isinstance(node, ScalarNode) and node.type == "null":
+        node = MapNode(node.line, node.column)
+    found = mapping(node, path, context, f"{name}: {{image: …}}")
+    if found is None:
+        return None
+    fields = Fields(found, path, context)
+    image = fields.read("image", _image)
+    kind = _kind(name, image, fields)
+    _check_keys(fields, kind)
+    _check_source(fields, kind)
+    main_name = kind.ports[0].name if kind.ports else "main"
+    main = fields.read("port", partial(one_port, main_name))
+    ports = combined(main, fields.read("ports", named_ports) or (), kind.ports)
+    _check_ports(ports, fields)
+    made = fields.read("build", build)
+    check: Ready | None = fields.read("ready", ready)
+    return ServiceSpec(
+        name=name,
+        kind=kind.name,
+        image=image if image or made or fields.has("build") else kind.image,
+        build=made,
+        command=fields.read("command", words),
+        environment=fields.read("environment", _environment) or {},
+        ports=ports,
+        ready=check,
+        depends_on=fields.read("depends_on", _names) or (),
+        volumes=fields.read("volumes", volumes) or (),
+        memory_bytes=fields.read("memory", _memory),
+        persist=fields.read("persist", boolean) or False,
+        options=_options(fields, kind),
+    )
+
+
+def kind_of_image(image: str) -> str | None:
+    """The kind an official image is of, whatever its tag, or None."""
+    name = re.sub(r"^(docker\.io/)?(library/)?", "", image.partition("@")[0])
+    return OFFICIAL_IMAGES.get(name.partition(":")[0])
+
+
+def _kind(name: str, image: str | None, fields: Fields) -> Kind:
+    """`kind`, else the service's name, else an official image that is used without ports and check of its own."""
+    if fields.has("kind"):
+        return kinds.get(fields.read("kind", one_of(kinds.names())) or kinds.GENERIC)
+    if name in kinds.names():
+        return kinds.get(name)
+    plain = image is not None and not fields.has("ports") and not fields.has("ready")
+    return kinds.get((kind_of_image(image or "") if plain else None) or kinds.GENERIC)
+
+
+def _check_keys(fields: Fields, kind: Kind) -> None:
+    allowed = [*SERVICE, *kind.options]
+    for key, (node, _) in fields.node.items.items():
+        if key in allowed:
+            continue
+        if key in UNSAFE:
+            fields.context.report.add(node, fields.path, f"{key} {UNSAFE[key]}", "remove it", unsafe=True)
+            continue
+        owners = [other for other in kinds.names() if key in kinds.get(other).options]
+        if owners:
+            message = f"{shown(key)} is a setting of kind {' and '.join(owners)}, and this service is {kind.name}"
+            fields.context.report.add(node, fields.path, message, f"set kind: {owners[0]}")
+        else:
+            fields.context.report.add(node, fields.path, f"unknown key {shown(key)}", unknown_hint(key, allowed))
+
+
+def unknown_hint(key: str, allowed: Iterable[str]) -> str:
+    """What to write instead of `key`: the other tool's word translated, the nearest key, or all of them."""
+    known = list(allowed)
+    return ELSEWHERE.get(key) or did_you_mean(key, known) or "known: " + ", ".join(known)
+
+
+def _check_source(fields: Fields, kind: Kind) -> None:
+    if fields.has("image") and fields.has("build"):
+        fields.context.report.add(fields.node.items["build"][0], fields.path, "has both image and build", "keep one")
+    if fields.has("image") or fields.has("build") or kind.image or kind.bundled:
+        return
+    ready_made = [name for name in kinds.names() if kinds.get(name).image or kinds.get(name).bundled]
+    hint = f"give an image; kinds that need none: {', '.join(ready_made)}"
+    fields.context.report.add(fields.node, fields.path, "has neither image nor build", hint)
+
+
+def _check_ports(ports: Iterable[PortSpec], fields: Fields) -> None:
+    seen: dict[int, str] = {}
+    for port in ports:
+        if (first := seen.setdefault(port.container_port, port.name)) != port.name:
+            node = fields.node.get("ports") or fields.node
+            message = f"the ports {first} and {port.name} are both {port.container_port}"
+            fields.context.report.add(node, fields.path, message)
+
+
+def _options(fields: Fields, kind: Kind) -> dict[str, str]:
+    result = {}
+    for name, option in kind.options.items():
+        given = fields.read(name, partial(_option, matching(option.pattern, f"must match {option.pattern}")))
+        result[name] = option.default if given is None else given
+    return result
+
+
+def _option(reader: Reader[str], node: Node, path: str, context: Context) -> str | None:
+    """A number that needs no quotes here (`database: 3`) is as good as text."""
+    if isinstance(node, ScalarNode) and node.type == "integer":
+        node = ScalarNode(node.line, node.column, node.text)
+    return reader(node, path, context)
+
+
+def _names(node: Node, path: str, context: Context) -> tuple[str, ...] | None:
+    found = items(node, path, context, "depends_on: [postgres]")
+    if found is None:
+        return None
+    names = [name for n, item in enumerate(found) if (name := text(item, f"{path}[{n}]", context)) is not None]
+    return tuple(dict.fromkeys(names))
