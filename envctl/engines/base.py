@@ -49,6 +49,23 @@ class Found:
     connections: Mapping[str, Connection]
 
 
+class PortTaken(Exception):
+    """The engine says that a host port is in use. The conductor answers with another port, or with PortInUse.
+
+    Attributes:
+        port: The port, or None where the text does not tell.
+    """
+
+    def __init__(self, port: int | None, text: str) -> None:
+        super().__init__(text)
+        self.port = port
+        self.text = text
+
+
+class SubnetTaken(Exception):
+    """The engine says that a subnet overlaps another network. The conductor answers with another subnet."""
+
+
 class Survey(Protocol):
     """A look at the engine that is under way while we do other things."""
 
@@ -149,5 +166,5 @@ class Engine(Protocol):
     def execute(
         self, handle: str, command: Sequence[str], *, tty: bool, stdin: bool, variables: Mapping[str, str]
     ) -> int:
-        """Run a program inside a service on our standard streams; its exit code. Values of `variables` stay out of argv."""
+        """Run a program in a service on our standard streams; its exit code. Values of `variables` stay out of argv."""
         ...

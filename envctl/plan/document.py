@@ -69,7 +69,7 @@ def _service(service: ServiceSpec, spec: Spec, facts: Facts, inside: Mapping[str
     merged = _merge(_literal(facts.assets[kinds.GENERIC].fragment), _literal(assets.fragment))
     merged = _merge(merged, kind.container(service, spec))
     merged["image"] = image_of(service, facts)
-    merged |= _build(service, assets, bundled=kind.bundled and service.image is None and service.build is None)
+    merged |= _build(service, assets)
     merged["environment"] = dict(merged.get("environment") or {}) | {
         name: references.resolve(value, inside, facts.identity) for name, value in service.environment.items()
     }
@@ -83,8 +83,8 @@ def _service(service: ServiceSpec, spec: Spec, facts: Facts, inside: Mapping[str
     return {key: value for key, value in merged.items() if value not in (None, {}, [])}
 
 
-def _build(service: ServiceSpec, assets: KindAssets, *, bundled: bool) -> dict[str, Any]:
-    if bundled:
+def _build(service: ServiceSpec, assets: KindAssets) -> dict[str, Any]:
+    if kinds.get(service.kind).bundled and _kinds_own_image(service):
         return {"build": {"context": assets.folder}}
     if service.build is None:
         return {}
@@ -100,8 +100,9 @@ def _build_inputs(build: BuildSpec) -> list[object]:
 def _ports(service: ServiceSpec, facts: Facts) -> list[str]:
     address = facts.stack.publish_address
     address = f"[{address}]" if ":" in address else address
-    leases = (facts.stack.lease(service.name, port.name) for port in service.ports)
-    return [f"{address}:{lease.host_port}:{lease.container_port}" for lease in leases if lease]
+    leases = {port: facts.stack.lease(service.name, port.name) for port in service.ports}
+    # Without a lease (nothing was reserved, the document is only shown) the engine chooses the host port.
+    return [f"{address}:{lease.host_port if lease else ''}:{port.container_port}" for port, lease in leases.items()]
 
 
 def _mounts(service: ServiceSpec, assets: KindAssets) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def _mounts(service: ServiceSpec, assets: KindAssets) -> dict[str, Any]:
     target, data = kinds.get(service.kind).data_target(service), data_volume(service)
     if data and target:
         volumes.append(f"{data}:{target}")
-    if assets.healthcheck:
+    if assets.healthcheck and _kinds_own_image(service):
         source = f"{service.kind}_healthcheck"
         configs.append({"source": source, "target": f"{CHECK_FOLDER}/{assets.healthcheck[0]}"})
     return {"volumes": volumes, "configs": configs}
@@ -127,7 +128,7 @@ def _secret_uses(service: ServiceSpec, spec: Spec) -> dict[str, Any]:
 
 def _healthcheck(service: ServiceSpec, fragment: Any, facts: Facts) -> dict[str, Any] | None:
     """The kind's check, or the user's `ready: {exec: …}`; engines before 25 get a short interval instead."""
-    check: dict[str, Any] | None = dict(fragment) if fragment else None
+    check: dict[str, Any] | None = dict(fragment) if fragment and _kinds_own_image(service) else None
     if isinstance(service.ready, ExecReady):
         check = _CHECK_TIMING | (check or {}) | {"test": ["CMD", *service.ready.command]}
     if check and not facts.capabilities.start_interval:
@@ -136,10 +137,17 @@ def _healthcheck(service: ServiceSpec, fragment: Any, facts: Facts) -> dict[str,
     return check
 
 
+def _kinds_own_image(service: ServiceSpec) -> bool:
+    """Whether the kind knows the image well enough to run its check inside: a user's server may lack the program."""
+    return not kinds.get(service.kind).bundled or (service.image is None and service.build is None)
+
+
 def _depends_on(service: ServiceSpec, spec: Spec, facts: Facts) -> dict[str, Any]:
     def condition(name: str) -> str:
         other = spec.services[name]
-        checked = facts.assets[other.kind].fragment.get("healthcheck") or isinstance(other.ready, ExecReady)
+        fragment = facts.assets[other.kind].fragment
+        checked = fragment.get("healthcheck") and _kinds_own_image(other)
+        checked = checked or isinstance(other.ready, ExecReady)
         return "service_healthy" if checked else "service_started"
 
     return {name: {"condition": condition(name)} for name in service.depends_on}
@@ -175,7 +183,7 @@ def _configs(spec: Spec, facts: Facts) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for service in spec.services.values():
         check = facts.assets[service.kind].healthcheck
-        if check:
+        if check and _kinds_own_image(service):
             found[f"{service.kind}_healthcheck"] = {"content": check[1]}
         for number, volume in enumerate(service.volumes):
             if volume.content is not None:
@@ -191,6 +199,7 @@ def _service_labels(service: ServiceSpec, rendered: Mapping[str, Any]) -> dict[s
         "digest": digest.of(parts),
         "aspects": json.dumps(parts, sort_keys=True, ensure_ascii=False),
         "data": data_digest(service, str(rendered["image"])),
+        "ports": json.dumps({port.container_port: port.name for port in service.ports}),
     }
     return {LABEL_PREFIX + key: value for key, value in own.items()}
 

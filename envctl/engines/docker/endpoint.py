@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,8 @@ class Endpoint:
 
     @property
     def is_local(self) -> bool:
-        """Whether its ports are opened on this machine."""
-        return urlsplit(self.address).scheme in _LOCAL_SCHEMES or self.host == LOOPBACK
+        """Whether its ports are opened on this machine, so that they can be checked and guarded here."""
+        return urlsplit(self.address).scheme in _LOCAL_SCHEMES or self.host.startswith("127.")
 
     @property
     def host(self) -> str:
@@ -49,12 +50,19 @@ class Endpoint:
         parts = urlsplit(self.address)
         if parts.scheme in _LOCAL_SCHEMES:
             return LOOPBACK
-        name = parts.hostname or LOOPBACK
-        return LOOPBACK if name in ("localhost", "::1") else name
+        return _address(parts.hostname or LOOPBACK)
 
     def __str__(self) -> str:
         """As stored in the registry; `parse` reads it back."""
         return f"{self.address} {self.context}".strip()
+
+
+def _address(host: str) -> str:
+    """A host's IP address: ports are published on an address, and a name could mean another one to a client."""
+    try:
+        return str(socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
+    except OSError:
+        return host  # what is wrong with it shows when the engine is called
 
 
 def parse(text: str) -> Endpoint:

@@ -11,26 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from envctl import errors
+from envctl.engines.base import PortTaken, SubnetTaken
 from envctl.errors import EnvctlError
 
 _LINES = 6
-
-
-class PortTaken(Exception):  # never leaves the conductor: it answers with another port or with PortInUse
-    """The engine says that a host port is in use.
-
-    Attributes:
-        port: The port, or None where the text does not tell.
-    """
-
-    def __init__(self, port: int | None, text: str) -> None:
-        super().__init__(text)
-        self.port = port
-        self.text = text
-
-
-class SubnetTaken(Exception):  # likewise: it answers with another subnet or with SubnetsExhausted
-    """The engine says that a subnet overlaps another network."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def build(endpoint: Endpoint, service: str, rendered: Mapping[str, Any], progres
 
     how, image = rendered["build"], str(rendered["image"])
     client = Whale(
-        client_binary=cli.program(),
+        client_call=[cli.program()],
         host=None if endpoint.context else endpoint.address,
         context=endpoint.context or None,
     )

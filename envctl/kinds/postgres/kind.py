@@ -70,7 +70,7 @@ class Postgres(Kind):
                 "POSTGRES_USER": service.options["user"],
                 "POSTGRES_DB": service.options["database"],
                 "POSTGRES_PASSWORD_FILE": secret_file(service.name, "password"),
-                **({"POSTGRES_INITDB_ARGS": init} if init else {}),
+                **init,
             },
             "command": ["postgres", *arguments, *(service.command or ())],
         }

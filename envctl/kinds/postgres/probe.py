@@ -40,11 +40,11 @@ def _talk(stream: Stream, connection: Connection) -> Attempt:
     try:
         version = _Login(stream, connection).run()
         answer = _select_one(stream)
-        stream.send(wire.TERMINATE)
     except _ServerError as error:
         return _refusal(error, connection)
     if answer != b"1":
         return not_yet(f"SELECT 1 returned {answer!r}")
+    stream.say_goodbye(wire.TERMINATE)
     return ready(f"PostgreSQL {version} answered SELECT 1")
 
 

@@ -95,7 +95,7 @@ def _ping(stream: Stream) -> Attempt:
     while True:
         frame = frames.receive(stream)
         if frame.opcode == frames.PONG and frame.payload == payload:
-            stream.send(frames.control(frames.CLOSE, _NORMAL_CLOSURE))
+            stream.say_goodbye(frames.control(frames.CLOSE, _NORMAL_CLOSURE))
             return ready("upgraded and answered a ping")
         if frame.opcode == frames.CLOSE:
             return not_yet(f"closed the WebSocket at once: {frames.closing(frame.payload)}")

@@ -1,0 +1,195 @@
+"""The Compose engine: stacks as Docker Compose projects on one Docker Engine, local or remote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from envctl.engines.base import Found, Removed
+from envctl.engines.docker import cli, deaths, endpoint, images, labelled, objects, programs, removal
+from envctl.engines.docker.endpoint import Endpoint
+from envctl.engines.docker.up import ComposeUp
+from envctl.errors import EngineTooOld
+from envctl.host import clock, locks
+from envctl.host.files import write_atomic
+from envctl.model import Capabilities, Death, Observed, ServiceState, Stack
+from envctl.plan import secrets
+from envctl.plan.steps import Plan, Verb
+from envctl.report import Progress
+
+DOCUMENT = "compose.yaml"
+_OLDEST_ENGINE = 23  # Compose 2.23.1, which inline configs need, asks for no older one
+_START_INTERVAL_SINCE = 25
+_BUILD_LIMIT_S = 1800.0
+_GRACE_S = 10  # for services whose data is kept
+
+
+class ComposeEngine:
+    """Docker Compose.
+
+    Args:
+        where: The Docker Engine.
+    """
+
+    name = "compose"
+
+    def __init__(self, where: Endpoint) -> None:
+        self._where = where
+
+    @property
+    def address(self) -> str:
+        """The engine's address, and the context it came from."""
+        return str(self._where)
+
+    def capabilities(self, version: str | None = None) -> Capabilities:
+        """What this engine can do; asks for its version unless that is given.
+
+        Raises:
+            EngineUnavailable: It does not answer.
+            EngineTooOld: It is older than 23.
+        """
+        if version is None:
+            arguments = ["version", "--format", "{{.Server.Version}}"]
+            version = cli.run(self._where, arguments, doing="ask for the engine's version").strip()
+        major = int(version.split(".")[0]) if version.split(".")[0].isdigit() else _START_INTERVAL_SINCE
+        if major < _OLDEST_ENGINE:
+            raise EngineTooOld(
+                f"Docker Engine {version} is too old",
+                cause=f"envctl needs Docker Engine {_OLDEST_ENGINE} or newer",
+                fix=["upgrade Docker Engine"],
+                state="nothing was created",
+            )
+        return Capabilities(
+            engine=self.name,
+            version=version,
+            start_interval=major >= _START_INTERVAL_SINCE,
+            local=self._where.is_local,
+            host=self._where.host,
+        )
+
+    def survey(self, stack: Stack, registry_id: str, *, whole: bool) -> objects.Look:
+        """Begin a look at the stack."""
+        return objects.look(self._where, stack, registry_id, whole=whole)
+
+    def images_present(self, references: Sequence[str]) -> Mapping[str, bool]:
+        """Which images the engine has."""
+        return objects.images_present(self._where, references)
+
+    def prepare(self, plan: Plan, stack: Stack, folder: Path, observed: Observed, progress: Progress) -> None:
+        """Images, removals and the document. The document holds no secret, but it is nobody else's business either.
+
+        Raises:
+            ImageError: An image cannot be had.
+        """
+        for image in plan.subjects(Verb.PULL):
+            waiting = tuple(name for name, service in _services(plan).items() if service["image"] == image)
+            images.pull(self._where, image, waiting, progress)
+        for service in plan.subjects(Verb.BUILD):
+            self._build(plan, service, folder, progress)
+        self._remove_replaced(plan, stack, observed, progress)
+        write_atomic(folder / DOCUMENT, document_text(plan.document))
+
+    def start(
+        self,
+        plan: Plan,
+        stack: Stack,
+        folder: Path,
+        *,
+        lock_fd: int,
+        failed: Callable[[BaseException], None],
+        progress: Progress,
+    ) -> ComposeUp:
+        """`docker compose up` for exactly the services of the plan's START steps."""
+        return ComposeUp(
+            self._where,
+            stack,
+            folder / DOCUMENT,
+            plan.subjects(Verb.START),
+            variables=secrets.environment(stack.credentials),
+            lock_fd=lock_fd,
+            failed=failed,
+            progress=progress,
+        )
+
+    def watch(self, stack: Stack, report: Callable[[Death], None]) -> AbstractContextManager[None]:
+        """Report containers of the stack that end."""
+        return deaths.watch(self._where, stack.id, since_s=clock.now().timestamp(), report=report)
+
+    def autopsy(self, stack: Stack, registry_id: str, service: str) -> Death:
+        """Why a service is not running."""
+        found = self.survey(stack, registry_id, whole=False).result().services.get(service)
+        return deaths.autopsy(self._where, service, found.handle) if found else Death(service)
+
+    def remove(self, stack: Stack, registry_id: str, *, purge: bool) -> Removed:
+        """Everything of the stack: containers, networks, volumes, the images built for it alone."""
+        return removal.remove(self._where, stack, registry_id, purge=purge)
+
+    def find_all(self, registry_id: str) -> list[Found]:
+        """Every stack with the registry's labels."""
+        return labelled.find_all(self._where, self.name, registry_id)
+
+    def logs(
+        self, stack: Stack, service: str, handle: str, *, follow: bool, tail_lines: int | None, since: str | None
+    ) -> Iterator[str]:
+        """A container's log."""
+        return programs.logs(self._where, handle, follow=follow, tail_lines=tail_lines, since=since)
+
+    def exec(self, handle: str, command: Sequence[str], limit_s: float) -> tuple[int, str]:
+        """Run a program in a container."""
+        return programs.run_inside(self._where, handle, command, limit_s)
+
+    def execute(
+        self, handle: str, command: Sequence[str], *, tty: bool, stdin: bool, variables: Mapping[str, str]
+    ) -> int:
+        """Run a program in a container on our standard streams."""
+        return programs.execute(self._where, handle, command, tty=tty, stdin=stdin, variables=variables)
+
+    def _build(self, plan: Plan, service: str, folder: Path, progress: Progress) -> None:
+        """Build once even where several environments need the same image at the same time."""
+        rendered = _services(plan)[service]
+        name = f"image-{str(rendered['image']).replace(':', '-').replace('/', '-')}"
+        progress.phase(service, "building")
+        with locks.machine_lock(
+            folder.parent.parent, name, timeout_s=_BUILD_LIMIT_S, purpose="building", on_wait=progress.note
+        ):
+            if not self.images_present([rendered["image"]])[rendered["image"]]:
+                images.build(self._where, service, rendered, progress)
+
+    def _remove_replaced(self, plan: Plan, stack: Stack, observed: Observed, progress: Progress) -> None:
+        """Containers that will be created anew: Compose's own replacing would look like a death to who watches.
+
+        A container that was created but never started goes too: Compose may have been killed before it had copied
+        the secrets into it. One that has exited with the same definition is simply started again.
+        """
+        doomed: list[str] = []
+        for name in (*plan.subjects(Verb.REMOVE), *plan.subjects(Verb.START)):
+            found = observed.services.get(name)
+            if found is None or found.handle in doomed:
+                continue
+            same = plan.digests.get(name) == found.digest and not found.image_moved
+            if name in plan.subjects(Verb.REMOVE) or not same or found.state is not ServiceState.EXITED:
+                progress.phase(name, "removing")
+                doomed.append(found.handle)
+        objects.remove_containers(self._where, doomed, grace_s=_GRACE_S if doomed else None)
+        volumes = [f"{stack.project}_{volume}" for volume in plan.subjects(Verb.DISCARD)]
+        call = objects.remove_others(self._where, "volume", [name for name in volumes if name in observed.volumes])
+        if call:
+            call.answer()
+
+
+def _services(plan: Plan) -> Mapping[str, Mapping[str, str]]:
+    services: Mapping[str, Mapping[str, str]] = plan.document["services"]  # type: ignore[assignment]
+    return services
+
+
+def document_text(document: Mapping[str, object]) -> str:
+    """A Compose document as a file. JSON is YAML, and the standard library writes it without an import that costs."""
+    import json
+
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def create(environ: Mapping[str, str], address: str | None = None) -> ComposeEngine:
+    """The engine at a recorded `address`, or the one the `docker` program would use."""
+    return ComposeEngine(endpoint.parse(address) if address else endpoint.resolve(environ))

@@ -1,0 +1,85 @@
+"""Programs inside containers, and what containers say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+
+from envctl.engines.docker import cli
+from envctl.engines.docker.endpoint import Endpoint
+
+_LONGEST_LINE_BYTES = 1 << 20
+
+
+def logs(where: Endpoint, handle: str, *, follow: bool, tail_lines: int | None, since: str | None) -> Iterator[str]:
+    """A container's log lines, both streams, oldest first; a line of more than 1 MiB comes in pieces."""
+    options = ["--follow"] if follow else []
+    options += ["--tail", str(tail_lines)] if tail_lines is not None else []
+    options += ["--since", since] if since else []
+    process = subprocess.Popen(
+        [cli.program(), *where.arguments, "logs", *options, handle],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=cli.environment(),
+        preexec_fn=cli.die_with_parent,
+    )
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    try:
+        while line := process.stdout.readline(_LONGEST_LINE_BYTES):
+            yield line.decode(errors="replace").rstrip("\n")
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+def run_inside(where: Endpoint, handle: str, command: Sequence[str], limit_s: float) -> tuple[int, str]:
+    """Run a program in a container: exit code and output.
+
+    Raises:
+        TimeoutError: It took longer than `limit_s`. It may go on inside the container.
+    """
+    try:
+        process = subprocess.run(
+            [cli.program(), *where.arguments, "exec", handle, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=cli.environment(),
+            timeout=limit_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError from error
+    return process.returncode, process.stdout.decode(errors="replace")
+
+
+def execute(
+    where: Endpoint,
+    handle: str,
+    command: Sequence[str],
+    *,
+    tty: bool,
+    stdin: bool,
+    variables: Mapping[str, str],
+) -> int:
+    """Run a program in a container on our standard streams; its exit code.
+
+    `docker exec --env NAME` without a value takes it from its own environment, so no argument list shows it.
+    """
+    options = [*(["--tty"] if tty else []), *(["--interactive"] if stdin else [])]
+    options += [word for name in variables for word in ("--env", name)]
+    process = subprocess.Popen(
+        [cli.program(), *where.arguments, "exec", *options, handle, *command],
+        stdin=None if stdin else subprocess.DEVNULL,
+        env={**os.environ, **cli.environment(), **variables},
+        preexec_fn=cli.die_with_parent,
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise

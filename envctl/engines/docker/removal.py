@@ -1,0 +1,72 @@
+"""Taking a stack away: containers, then networks and volumes, all found by label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from envctl.engines.base import Removed
+from envctl.engines.docker import cli, objects
+from envctl.engines.docker.endpoint import Endpoint
+from envctl.errors import EnvctlError
+from envctl.model import Stack
+
+_ROUNDS = 4  # an engine may still be finishing a creation that was asked for before its client was killed
+_GRACE_S = 10
+
+
+def remove(where: Endpoint, stack: Stack, registry_id: str, *, purge: bool) -> Removed:
+    """Remove everything that carries the stack's labels; volumes that persist stay unless `purge`.
+
+    Args:
+        where: The engine.
+        stack: The stack.
+        registry_id: Only what also carries this id is touched.
+        purge: Whether data of `persist: true` goes too.
+    """
+    counts: dict[str, int] = {}
+    left: list[str] = []
+    kept: tuple[str, ...] = ()
+    for _ in range(_ROUNDS):
+        found = objects.owned(where, stack.id, registry_id)
+        kept = () if purge else tuple(name for name in found.volumes if name in found.persistent)
+        volumes = [name for name in found.volumes if name not in kept]
+        if not (found.containers or found.networks or volumes):
+            break
+        left = _round(where, found, volumes, counts, grace=bool(kept))
+    images = _built_images(where, stack)
+    if images:
+        cli.start(where, ["image", "rm", *images], doing="remove images").answer()
+        counts["image"] = len(images)
+    return Removed(counts, kept, tuple(left))
+
+
+def _round(
+    where: Endpoint, found: objects.Owned, volumes: Sequence[str], counts: dict[str, int], *, grace: bool
+) -> list[str]:
+    objects.remove_containers(where, found.containers, grace_s=_GRACE_S if grace else None)
+    _count(counts, "container", len(found.containers))
+    calls = [
+        ("network", found.networks, objects.remove_others(where, "network", found.networks)),
+        ("volume", volumes, objects.remove_others(where, "volume", volumes)),
+    ]
+    left: list[str] = []
+    for noun, names, call in calls:
+        if call is None:
+            continue
+        try:
+            call.answer()
+            _count(counts, noun, len(names))
+        except EnvctlError as error:
+            left.extend(f"{noun} {name}: {error.cause or error.message}" for name in names)
+    return left
+
+
+def _count(counts: dict[str, int], noun: str, number: int) -> None:
+    if number:
+        counts[noun] = counts.get(noun, 0) + number
+
+
+def _built_images(where: Endpoint, stack: Stack) -> list[str]:
+    """Images built from the user's `build:` for this stack alone, by the names only we give."""
+    arguments = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={stack.project}-*"]
+    return cli.run(where, arguments, doing="list images").split()

@@ -1,0 +1,142 @@
+"""Where a command stands: the state directory, the registry and the checkout, and what follows from them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from envctl import engines, repair
+from envctl.engines.base import Engine
+from envctl.errors import EnvironmentNotFound
+from envctl.host import paths
+from envctl.host.git import find_checkout
+from envctl.host.registry import EnvironmentRecord, Registry
+from envctl.model import Checkout, EnvironmentSpec, EnvironmentState, Identity
+from envctl.plan import naming
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which environment a command is about.
+
+    Attributes:
+        start: The folder the command was called in.
+        environ: The caller's environment variables.
+        file: `-f/--file`, or None to look for envctl.yaml.
+        branch: `--branch`, or None to ask git or CI.
+        label: `--name`: a second environment beside the branch's, or "".
+        engine: `--engine`, or None for what the configuration says.
+    """
+
+    start: Path
+    environ: Mapping[str, str]
+    file: Path | None = None
+    branch: str | None = None
+    label: str = ""
+    engine: str | None = None
+
+
+@dataclass
+class Place:
+    """A selection, found.
+
+    Attributes:
+        selection: What was asked for.
+        state: The state directory.
+        registry: The registry in it.
+    """
+
+    selection: Selection
+    state: Path
+    registry: Registry
+
+    @cached_property
+    def checkout(self) -> Checkout:
+        """The checkout the command stands in."""
+        return find_checkout(self.selection.start, self.selection.environ, self.selection.branch)
+
+    @cached_property
+    def spec(self) -> EnvironmentSpec:
+        """The configuration. Raises ConfigInvalid, ConfigNotFound, UnsafeSetting."""
+        from envctl.host import config
+
+        return config.load(self.selection.file, self.selection.start, self.selection.environ)
+
+    @cached_property
+    def key(self) -> str:
+        """The environment's key, which does not depend on the configuration."""
+        return naming.identify(self.checkout, None, self.selection.label).key
+
+    @property
+    def lock_name(self) -> str:
+        """Name of the environment's lock; unlike its name it stays the same when the project is renamed."""
+        return f"environment-{self.key[:16]}"
+
+    def identity(self) -> Identity:
+        """The environment's identity, project name included."""
+        return naming.identify(self.checkout, self.spec.project, self.selection.label)
+
+    def find(self) -> EnvironmentRecord | None:
+        """What is recorded of the environment."""
+        return self.registry.find(key=self.key)
+
+    def required(self) -> EnvironmentRecord:
+        """What is recorded of an environment that was brought up.
+
+        Raises:
+            EnvironmentNotFound: It was not, or it is gone.
+        """
+        record = self.find()
+        if record is None or not record.details or record.state is EnvironmentState.DOWN:
+            raise self.not_found(record)
+        return record
+
+    def not_found(self, record: EnvironmentRecord | None = None) -> EnvironmentNotFound:
+        """The error for an environment that is not there."""
+        branch = f"branch {self.checkout.branch!r}" if self.checkout.branch else "this folder"
+        name = f' and name "{self.selection.label}"' if self.selection.label else ""
+        making = record is not None and record.state is EnvironmentState.CREATING
+        return EnvironmentNotFound(
+            f"there is no environment for {branch}{name} of {self.checkout.root}",
+            cause="it is being created, or its `envctl up` was killed" if making else None,
+            fix=["envctl up", "envctl ls shows the environments there are"],
+            subject={"checkout": self.checkout.root, "branch": self.checkout.branch, "name": self.selection.label},
+        )
+
+    def engine(self, record: EnvironmentRecord | None = None) -> Engine:
+        """The engine an environment runs on; for a new one, the engine that was asked for."""
+        environ = self.selection.environ
+        if record is not None:
+            return engines.create(record.stack.engine, environ, record.stack.endpoint)
+        return engines.create(self.selection.engine or self.spec.engine, environ)
+
+    def folder(self, name: str) -> Path:
+        """The environment's own directory inside the state directory."""
+        return paths.environment_dir(self.state, name)
+
+
+def open_place(selection: Selection) -> Place:
+    """Open the state directory and registry, making them where needed, and repair the registry if it was lost.
+
+    Raises:
+        CannotWrite: The state directory cannot be made or written.
+        StateDenied: It belongs to another user or is open to others.
+        RegistryNewer: A newer envctl wrote it.
+    """
+    state = paths.ensure_state_dir(paths.state_dir(selection.environ))
+    registry = Registry.open(state)
+    if registry.needs_repair:
+        repair.from_labels(registry, selection.environ)
+    return Place(selection, state, registry)
+
+
+def owner_name() -> str:
+    """The user, for the owner label: people on a shared engine want to know whom to ask."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as containers have
+        return f"uid {os.getuid()}"
