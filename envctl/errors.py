@@ -9,6 +9,7 @@
         EnvironmentNotFound NO_ENVIRONMENT
         ServiceNotFound     NO_SERVICE
         ConfigNotFound      NO_CONFIG
+        CodeNotFound        NO_CODE
       EngineUnavailable                         69
         EngineNotInstalled  ENGINE_NOT_INSTALLED
         EngineUnreachable   ENGINE_UNREACHABLE
@@ -189,6 +190,15 @@ class ConfigNotFound(NotFound):
     """
 
     code = "NO_CONFIG"
+
+
+class CodeNotFound(NotFound):
+    """There is no error code of that name.
+
+    Fix: `envctl explain` lists all codes.
+    """
+
+    code = "NO_CODE"
 
 
 class EngineUnavailable(EnvctlError):

@@ -6,9 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from envctl.environment import Selection
 from envctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from envctl.environment import Selection
 
 
 @dataclass(slots=True)
@@ -39,6 +42,8 @@ class Settings:
 
     def selection(self) -> Selection:
         """Which environment the call is about."""
+        from envctl.environment import Selection  # not at the top: `envctl --help` has no use for the conductor
+
         return Selection(
             start=current_folder(),
             environ=os.environ,

@@ -1,6 +1,7 @@
 """Remove this branch's environment.
 
-Its containers, networks, volumes, files and port leases go. Where there is nothing to remove that is fine. Data of services with `persist: true` is kept unless `--purge` is given.
+Its containers, networks, volumes, files and port leases go. Where there is nothing to remove that is fine. Data of
+services with `persist: true` is kept unless `--purge` is given.
 
 Examples:
   envctl down

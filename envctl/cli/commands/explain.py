@@ -17,7 +17,7 @@ from envctl.cli.command import command
 from envctl.cli.failure import described
 from envctl.cli.settings import Settings
 from envctl.cli.words import did_you_mean
-from envctl.errors import EnvctlError, UsageError, leaves
+from envctl.errors import CodeNotFound, EnvctlError, leaves
 
 _FORMATS = ("text", "json")
 
@@ -38,7 +38,7 @@ def command_line(settings: Settings, code: str | None) -> None:
     kind = known.get(code.strip().upper().replace("-", "_").strip("[]"))
     if kind is None:
         fix = [*did_you_mean(code.upper(), list(known)), "envctl explain lists all codes"]
-        raise UsageError(f'no error code "{code}"', fix=fix, subject={"code": code})
+        raise CodeNotFound(f'no error code "{code}"', fix=fix, subject={"code": code})
     if form == "json":
         output.write_json(_as_dict(kind))
     else:

@@ -1,7 +1,7 @@
 """Open psql inside the Postgres service.
 
-It is logged in as the owner of the database. All arguments go to psql; options of envctl stand before the word psql. The service's own psql is used, so nothing need
-be installed here; files are read through stdin.
+It is logged in as the owner of the database. All arguments go to psql; options of envctl stand before the word psql.
+The service's own psql is used, so nothing need be installed here; files are read through stdin.
 
 Examples:
   envctl psql

@@ -1,0 +1,33 @@
+"""What envctl finds on this machine, what it decided from that, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from envctl.doctor import docker, machine, project
+from envctl.doctor.finding import Finding
+from envctl.errors import EnvctlError
+from envctl.place import Selection
+
+__all__ = ["Finding", "examine"]
+
+_Check = Callable[[Selection], Iterable[Finding]]
+
+_CHECKS: dict[str, _Check] = {
+    "envctl": machine.program,
+    "checkout": project.checkout,
+    "configuration": project.configuration,
+    "state": machine.state,
+    "ports": machine.ports,
+    "engine": docker.engine,
+    "network": machine.proxies,
+}
+
+
+def examine(selection: Selection) -> Iterator[Finding]:
+    """Everything there is to say, by topic. Takes at most a few seconds, whatever hangs; changes nothing."""
+    for topic, check in _CHECKS.items():
+        try:
+            yield from check(selection)
+        except EnvctlError as error:
+            yield Finding.of_error(topic, "problem", error)
