@@ -261,6 +261,8 @@ def _syntax_error(error: Any, text: str) -> YamlError:
     shown = lines[line - 1] if line <= len(lines) else ""
     hint = "indent with spaces; YAML allows no tabs there" if "\t" in shown[: column + 1] else None
     message = error.problem or "not valid YAML"
+    if error.context and error.context_mark and error.context_mark.line != line - 1:
+        message += f", {error.context} that begins on line {error.context_mark.line + 1}"
     return YamlError(message, line, column, hint)
 
 

@@ -40,6 +40,7 @@ OFFICIAL_IMAGES = {"postgres": "postgres", "redis": "redis", "valkey/valkey": "r
 _image = matching(IMAGE, "an image reference such as postgres:18 or ghcr.io/owner/name:tag")
 _memory = converted(size_bytes, low=MIN_MEMORY, limits="at least 6m")
 _environment = pairs()
+_ready: Reader[Ready] = ready
 
 
 def default_service(name: str) -> ServiceSpec:
@@ -66,7 +67,6 @@ def service(name: str, node: Node, path: str, context: Context) -> ServiceSpec |
     ports = combined(main, fields.read("ports", named_ports) or (), kind.ports)
     _check_ports(ports, fields)
     made = fields.read("build", build)
-    check: Ready | None = fields.read("ready", ready)
     return ServiceSpec(
         name=name,
         kind=kind.name,
@@ -75,7 +75,7 @@ def service(name: str, node: Node, path: str, context: Context) -> ServiceSpec |
         command=fields.read("command", words),
         environment=fields.read("environment", _environment) or {},
         ports=ports,
-        ready=check,
+        ready=fields.read("ready", _ready),
         depends_on=fields.read("depends_on", _names) or (),
         volumes=fields.read("volumes", volumes) or (),
         memory_bytes=fields.read("memory", _memory),

@@ -237,6 +237,9 @@ def _pairs_of_list(node: ListNode, path: str, context: Context, pattern: str) ->
 def _named(node: Node, name: str, path: str, context: Context, pattern: str) -> bool:
     if re.fullmatch(pattern, name):
         return True
+    if name.startswith("ENVCTL_"):
+        context.report.add(node, path, f"{shown(name)}: names that begin with ENVCTL_ are envctl's own")
+        return False
     context.report.add(node, path, f"{shown(name)} is not a name", "letters, digits and _, not beginning with a digit")
     return False
 
