@@ -1,0 +1,102 @@
+"""Servers for the tests of the bundled WebSocket server."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "compose" / "websocket"))
+
+from .peers import Server
+from .services import Postgres, Valkey, make_postgres_template
+
+StartServer = Callable[..., Server]
+
+_channels = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_template() -> Iterator[Path]:
+    """A data directory that is copied for each Postgres."""
+    folder = Path(tempfile.mkdtemp(prefix="envctl-wsserver-"))
+    yield make_postgres_template(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_template: Path) -> Iterator[Postgres]:
+    """A Postgres for tests that leave it running."""
+    server = Postgres(postgres_template)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """A Valkey for tests that leave it running."""
+    server = Valkey()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def own_postgres(postgres_template: Path) -> Iterator[Postgres]:
+    """A Postgres of this test, not yet started, for it to break."""
+    server = Postgres(postgres_template)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[Valkey]:
+    """A Valkey of this test, not yet started, for it to break."""
+    server = Valkey()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def replicas(postgres: Postgres, valkey: Valkey) -> Iterator[tuple[Server, Server]]:
+    """Two servers on the same Postgres and Redis, shared by the tests that do not change them."""
+    servers = tuple(Server(postgres.environment, valkey.environment) for _ in range(2))
+    yield servers  # type: ignore[misc]  # exactly two
+    for server in servers:
+        server.remove()
+
+
+@pytest.fixture
+def server(replicas: tuple[Server, Server]) -> Server:
+    """One of the shared servers."""
+    return replicas[0]
+
+
+@pytest.fixture
+def start_server() -> Iterator[StartServer]:
+    """Start a server of this test's own with these variables."""
+    servers: list[Server] = []
+
+    def start(*environments: dict[str, str]) -> Server:
+        servers.append(Server(*environments))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.remove()
+
+
+@pytest.fixture
+def channel() -> str:
+    """A channel that no other test uses."""
+    return f"channel {next(_channels)} ü"
