@@ -7,11 +7,10 @@ that of gitrepository-layout(5). Where the files do not tell (the reftable forma
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
+from typing import NamedTuple
 
 from envctl.errors import UsageError
 from envctl.host.ci import detect
@@ -20,20 +19,17 @@ from envctl.model import BranchSource, Checkout
 GIT_TIMEOUT_S = 5.0
 """Longest wait for the `git` program, where it has to be asked, seconds."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _COMMIT_DIGITS = 12
 _HEADS = "refs/heads/"
 _ELSEWHERE = ".invalid"  # what HEAD says in a reftable repository, so that old programs see no branch
 
 
-@dataclass(frozen=True, slots=True)
-class _Repository:
+class _Repository(NamedTuple):
     root: Path
     git_dir: Path | None  # None: no git, or git's files cannot be read
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(NamedTuple):
     branch: str = ""
     commit: str = ""
 
@@ -216,7 +212,12 @@ def _parse_head(text: bytes) -> _Head:
     if line.startswith("ref:"):
         reference = line.removeprefix("ref:").strip(" \t")
         return _Head(branch=reference.removeprefix(_HEADS).removeprefix("refs/"))
-    return _Head(commit=line) if _COMMIT.fullmatch(line) else _Head()
+    return _Head(commit=line) if _is_commit(line) else _Head()
+
+
+def _is_commit(text: str) -> bool:
+    """Whether `text` is a whole commit id, SHA-1 or SHA-256."""
+    return len(text) in {40, 64} and set(text) <= set("0123456789abcdef")
 
 
 def _interrupted_branch(git_dir: Path) -> str:
@@ -226,7 +227,7 @@ def _interrupted_branch(git_dir: Path) -> str:
         if reference.startswith(_HEADS):
             return reference.removeprefix(_HEADS)
     bisected = _readable(_read(git_dir / "BISECT_START").strip(b"\n"))
-    return "" if _COMMIT.fullmatch(bisected) else bisected
+    return "" if _is_commit(bisected) else bisected
 
 
 def _read(file: Path) -> bytes:

@@ -12,10 +12,6 @@ Format = Literal["dotenv", "shell", "json", "github", "gitlab", "powershell", "t
 
 MASK = "********"
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./?-]*")
-_SINGLE_QUOTES = re.compile("['\u2018\u2019\u201a\u201b]")  # PowerShell takes each of these for one
-
 
 def render(variables: Mapping[str, str], format: Format, *, secrets: Sequence[str] = ()) -> str:  # noqa: A002
     """`variables` in `format`, in their order, every line ended.
@@ -45,7 +41,7 @@ def github_masks(secrets: Sequence[str]) -> str:
 
 
 def _check(name: str, value: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not (name.isascii() and name.isidentifier()):
         raise _refusal(name, "is not a name every reader accepts", "use letters, digits and underscores")
     if "\0" in value:
         raise _refusal(name, "holds a NUL character, which no environment variable can", "change its value")
@@ -64,7 +60,7 @@ def _refusal(name: str, problem: str, fix: str) -> UsageError:
 _HELPERS = {"$": "ENVCTL_DOLLAR", "`": "ENVCTL_BACKTICK"}
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\r": "\\r"} | {c: f"${{{name}}}" for c, name in _HELPERS.items()}
 _ESCAPED = str.maketrans(_ESCAPES)
-_NOT_IN_SINGLE_QUOTES = re.compile(r"['\r]|\\\\|\\$|\$\{")
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./?-")
 
 
 def _dotenv(variables: Mapping[str, str]) -> str:
@@ -72,18 +68,21 @@ def _dotenv(variables: Mapping[str, str]) -> str:
     helpers = {
         name: f"{name}='{character}'\n"
         for character, name in _HELPERS.items()
-        if any(character in value and _NOT_IN_SINGLE_QUOTES.search(value) for value in variables.values())
+        if any(character in value and not _is_same_in_single_quotes(value) for value in variables.values())
     }
     lines = [f"{name}={_dotenv_value(value)}\n" for name, value in variables.items()]
     return "".join([*helpers.values(), *lines])
 
 
 def _dotenv_value(value: str) -> str:
-    if _PLAIN.fullmatch(value):
+    if _PLAIN.issuperset(value):
         return value
-    if _NOT_IN_SINGLE_QUOTES.search(value):
-        return f'"{value.translate(_ESCAPED)}"'
-    return f"'{value}'"
+    return f"'{value}'" if _is_same_in_single_quotes(value) else f'"{value.translate(_ESCAPED)}"'
+
+
+def _is_same_in_single_quotes(value: str) -> bool:
+    """Whether every reader takes it as it stands: python-dotenv has escapes and `${…}` in single quotes as well."""
+    return not value.endswith("\\") and not any(part in value for part in ("'", "\r", "\\\\", "${"))
 
 
 # -- the others ----------------------------------------------------------------------------------------------------
@@ -142,12 +141,12 @@ def _gitlab(variables: Mapping[str, str]) -> str:
     return "".join(f"{name}={value}\n" for name, value in variables.items())
 
 
+_DOUBLED = str.maketrans({quote: quote * 2 for quote in "'\u2018\u2019\u201a\u201b"})
+
+
 def _powershell(variables: Mapping[str, str]) -> str:
     """In single quotes everything is itself, and a quote (also a typographic one) is doubled."""
-    return "".join(
-        f"$env:{name} = '{_SINGLE_QUOTES.sub(lambda match: match[0] * 2, value)}'\n"
-        for name, value in variables.items()
-    )
+    return "".join(f"$env:{name} = '{value.translate(_DOUBLED)}'\n" for name, value in variables.items())
 
 
 def _table(variables: Mapping[str, str], secrets: Sequence[str]) -> str:

@@ -13,8 +13,8 @@ NAME_LENGTH = 48
 
 _HASH_DIGITS = 8
 _FALLBACK = "env"
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-_UNSAFE = re.compile(r"[^a-z0-9]+")
+_LABEL = r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}"
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 
 
 def identify(checkout: Checkout, project: str | None, label: str = "") -> Identity:
@@ -44,11 +44,11 @@ def check_label(text: str) -> str:
     Raises:
         UsageError: It may not. It is never changed silently: two spellings would be one environment.
     """
-    if not _LABEL.fullmatch(text):
+    if not re.fullmatch(_LABEL, text):
         raise UsageError(
             f"--name {text!r} is not a valid name",
             cause="allowed are 1 to 40 letters, digits, dots, underscores and hyphens, the first a letter or digit: "
-            f"{_LABEL.pattern}",
+            f"{_LABEL}",
             fix=["choose a name such as `--name e2e` or `--name load-test`"],
             subject={"name": text},
         )
@@ -59,7 +59,7 @@ def slug(text: str) -> str:
     """`text` in lower-case ASCII letters, digits and single hyphens, none at an end; "" if nothing of it is left."""
     if not text.isascii():
         text = _without_accents(text)
-    return _UNSAFE.sub("-", text.lower()).strip("-")
+    return "-".join("".join(c if c in _SAFE else " " for c in text.lower()).split())
 
 
 def _key(root: str, branch: str, label: str) -> str:

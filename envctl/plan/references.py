@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from envctl import kinds
 from envctl.errors import ConfigInvalid
@@ -24,7 +24,7 @@ ATTRIBUTES = ("url", "host", "port", "user", "password", "token", "database", "p
 _PORT_ATTRIBUTES = ("url", "host", "port")
 _NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 _DOTTED = rf"{_NAME}(?:\.{_NAME}){{1,2}}"
-_REFERENCE = re.compile(rf"\{{(?P<literal>\{{{_DOTTED}\}})\}}|\{{(?P<dotted>{_DOTTED})\}}")
+_REFERENCE = rf"\{{(?P<literal>\{{{_DOTTED}\}})\}}|\{{(?P<dotted>{_DOTTED})\}}"  # compiled where it is needed
 _WEB_PORTS = frozenset({"http", "web", "api", "ui"})
 
 
@@ -32,8 +32,7 @@ class _UnknownReferenceError(Exception):
     """A reference to something that is not there; the text says which and what was probably meant."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
+class _Scope(NamedTuple):
     connections: Mapping[str, Connection]
     identity: Identity
 
@@ -67,7 +66,7 @@ def resolve(text: str, connections: Mapping[str, Connection], identity: Identity
         return match["literal"] or _value(match["dotted"], scope)
 
     try:
-        return _REFERENCE.sub(replacement, text)
+        return re.sub(_REFERENCE, replacement, text)
     except _UnknownReferenceError as error:
         raise ConfigInvalid(str(error)) from None
 
@@ -78,7 +77,7 @@ def services_in(text: str) -> set[str]:
 
 
 def _dotted(text: str) -> list[str]:
-    return [match["dotted"] for match in _REFERENCE.finditer(text) if match["dotted"]]
+    return [match["dotted"] for match in re.finditer(_REFERENCE, text) if match["dotted"]]
 
 
 def _value(dotted: str, scope: _Scope) -> str:
