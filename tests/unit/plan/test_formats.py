@@ -343,3 +343,22 @@ def test_a_name_that_is_no_variable_is_refused(name: formats.Format, bad: str) -
 def test_no_variables_are_no_lines(name: formats.Format) -> None:
     """An empty set is valid in every format."""
     assert render({}, name) == ("{}\n" if name == "json" else "")
+
+
+# -- the documentation ---------------------------------------------------------------------------------------------
+
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "variables.md"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_documented_example_is_what_is_printed(name: formats.Format) -> None:
+    """docs/variables.md shows the real output of each format."""
+    variables = {
+        "ENVCTL_BRANCH": "fix/it's-late",
+        "DATABASE_URL": "postgresql://app:8f14e45f@127.0.0.1:20431/shop",
+        "GREETING": "two words, $5",
+        "NOTE": "first line\nsecond line",
+    }
+    if name == "gitlab":
+        del variables["NOTE"]
+    assert f"```{name}\n{render(variables, name, secrets=['8f14e45f'])}```" in DOCUMENTATION.read_text()
