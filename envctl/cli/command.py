@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from envctl import __version__
+from envctl.cli import output
 from envctl.cli.settings import Settings
 
 HELP_NAMES = ["-h", "--help"]
@@ -33,7 +35,30 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic from click
         return seconds
 
 
-class Command(click.Command):
+class Helpful(click.Command):
+    """A command whose help is a result like any other: nobody reading it is no error."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """`--help`."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _show_help
+        return option
+
+
+def _show_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 - click's
+    if value and not ctx.resilient_parsing:
+        output.write(ctx.get_help() + "\n")
+        ctx.exit()
+
+
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 - click's
+    if value and not ctx.resilient_parsing:
+        output.write(f"envctl {__version__}\n")
+        ctx.exit()
+
+
+class Command(Helpful):
     """A command that starts the log, where one is asked for, before it does anything."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -141,4 +166,12 @@ def root_options() -> list[click.Parameter]:
         _option("--timeout", type=Duration(), help=_TIMEOUT),
         _option("--format", metavar="FORMAT", help="How results and errors are printed; `json` everywhere."),
         *output_options(),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_version,
+            help="Show the version and exit.",
+        ),
     ]

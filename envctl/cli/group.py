@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from envctl.cli.command import HELP_NAMES, parse_doc, root_options
+from envctl.cli.command import HELP_NAMES, Helpful, parse_doc, root_options
 from envctl.cli.words import did_you_mean
 from envctl.errors import UsageError
 
 _FOLDER = Path(__file__).with_name("commands")
 
 
-class CommandFolder(click.Group):
+class CommandFolder(Helpful, click.Group):
     """A group whose commands are the files of a folder. There is no list to edit."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -54,9 +54,7 @@ def summary(name: str) -> str:
 
 def root() -> click.Group:
     """The whole command line."""
-    from envctl import __version__
-
-    group = CommandFolder(
+    return CommandFolder(
         name="envctl",
         help="The services a repository's tests need: isolated, truly ready, gone without a trace.",
         epilog="""\b
@@ -71,4 +69,3 @@ Examples:
         no_args_is_help=True,
         subcommand_metavar="COMMAND [ARGS]…",
     )
-    return click.version_option(__version__, message="envctl %(version)s")(group)

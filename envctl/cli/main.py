@@ -58,7 +58,6 @@ def _invoke(arguments: Sequence[str], settings: Settings) -> int:
         return 2
     except click.exceptions.Exit as ended:
         code = ended.exit_code
-    output.write("")  # what click wrote, such as a help text, must have reached its reader too
     return code if isinstance(code, int) else 0
 
 

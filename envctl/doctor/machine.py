@@ -67,8 +67,8 @@ def ports(_: Selection) -> Iterator[Finding]:
     yield Finding("ports", "leased from", f"{PORT_RANGE.start}-{PORT_RANGE.stop - 1}")
     kernel = ephemeral_range()
     shown = f"{kernel[0]}-{kernel[1]}" if kernel is not None else "unknown"
-    problem, _, fix = (ephemeral_warning(kernel) or "").partition("To separate them: ")
-    yield Finding("ports", "kernel's own", shown, problem.strip(), (fix,) if fix else ())
+    problem, *fix = (ephemeral_warning(kernel) or "").split(" To separate them: ")
+    yield Finding("ports", "kernel's own", shown, problem, tuple(fix))
 
 
 def proxies(selection: Selection) -> Iterator[Finding]:

@@ -38,19 +38,19 @@ class Logger:
         """A logger that adds these fields to each of its events."""
         return Logger({**self._fields, **fields})
 
-    def debug(self, event: str, **fields: object) -> None:
+    def debug(self, event: str, /, **fields: object) -> None:
         """A step that was taken."""
         self._log("debug", event, fields)
 
-    def info(self, event: str, **fields: object) -> None:
+    def info(self, event: str, /, **fields: object) -> None:
         """Something that changed."""
         self._log("info", event, fields)
 
-    def warning(self, event: str, **fields: object) -> None:
+    def warning(self, event: str, /, **fields: object) -> None:
         """Something that is wrong but did not stop the work."""
         self._log("warning", event, fields)
 
-    def error(self, event: str, **fields: object) -> None:
+    def error(self, event: str, /, **fields: object) -> None:
         """Something that stopped the work."""
         self._log("error", event, fields)
 
