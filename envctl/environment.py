@@ -119,7 +119,7 @@ def _bring_up(
     found = place.find()
     if found is not None and found.state is EnvironmentState.REMOVING:
         progress.note("finishing the removal that another process left half done")
-        teardown.remove(place, found, purge=False, keep_ports=True)
+        teardown.remove(place.state, place.registry, found, place.engine(found), purge=False, keep_ports=True)
         found = place.find()
     fresh = found is None or found.state is EnvironmentState.CREATING
     engine = place.engine(found)
@@ -352,4 +352,5 @@ def down(
         found = place.find()
         if found is None:
             return None
-        return teardown.remove(place, found, purge=purge, keep_ports=keep_ports)
+        engine = place.engine(found)
+        return teardown.remove(place.state, place.registry, found, engine, purge=purge, keep_ports=keep_ports)

@@ -4,14 +4,100 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from envctl import engines, record, repair, teardown
+from envctl.engines.base import Survey
+from envctl.errors import EngineUnavailable, EnvctlError, Leftovers
+from envctl.host import locks, paths
+from envctl.host.registry import EnvironmentRecord, Registry
+from envctl.model import EnvironmentState, ServiceState
+from envctl.place import lock_name
 from envctl.report import EnvironmentReport, Progress, Removal
+
+_LOCK_LIMIT_S = 90.0
 
 
 def list_environments(environ: Mapping[str, str]) -> list[EnvironmentReport]:
-    """Every environment of this machine's registry, as recorded, corrected by what the engine reports if it answers."""
-    raise NotImplementedError
+    """Every environment of this registry, as recorded, corrected by what the engine reports if it answers."""
+    registry = _registry(environ)
+    if registry is None:
+        return []
+    found = registry.all()
+    surveys = {one.identity.name: _survey(registry, one, environ) for one in found}  # they run side by side
+    return [_report(one, surveys[one.identity.name]) for one in found]
+
+
+def _survey(registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str]) -> Survey | None:
+    try:
+        engine = engines.create(found.stack.engine, environ, found.stack.endpoint)
+        return engine.survey(found.stack, registry.registry_id, whole=False)
+    except EnvctlError:
+        return None
+
+
+def _report(found: EnvironmentRecord, survey: Survey | None) -> EnvironmentReport:
+    """The record's report; a READY environment none of whose services runs is stopped, one that lacks some degraded."""
+    if survey is None or found.state is not EnvironmentState.READY:
+        return record.report(found)
+    try:
+        seen = survey.result().services
+    except EngineUnavailable:
+        return record.report(found)
+    states = {
+        name: (seen[name].state if name in seen else ServiceState.ABSENT, "") for name in record.connections(found)
+    }
+    running = [state is ServiceState.RUNNING for state, _ in states.values()]
+    state = EnvironmentState.READY if all(running) else EnvironmentState.DEGRADED
+    return record.report(found, state=state if any(running) else EnvironmentState.STOPPED, states=states)
 
 
 def down_all(environ: Mapping[str, str], *, progress: Progress) -> list[Removal]:
-    """Remove every environment of this registry."""
-    raise NotImplementedError
+    """Remove every environment of this registry, each under its lock; one that fails does not stop the others.
+
+    Raises:
+        Leftovers: Some could not be removed.
+    """
+    registry = _registry(environ)
+    if registry is None:
+        return []
+    done: list[Removal] = []
+    failed: list[EnvctlError] = []
+    for found in registry.all():
+        try:
+            done += _remove_one(registry, found, environ, progress)
+        except EnvctlError as error:
+            failed.append(error)
+    if failed:
+        raise Leftovers(
+            f"{len(failed)} of {len(failed) + len(done)} environments could not be removed",
+            cause="; ".join(error.message for error in failed),
+            leftovers=[line for error in failed for line in error.leftovers or (error.message,)],
+            fix=[line for error in failed for line in error.fix],
+            state=f"{len(done)} were removed",
+        )
+    return done
+
+
+def _remove_one(
+    registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str], progress: Progress
+) -> list[Removal]:
+    state = paths.state_dir(environ)
+    name = lock_name(found.identity.key)
+    with locks.environment_lock(
+        state, name, timeout_s=_LOCK_LIMIT_S, purpose="envctl down --all", on_wait=progress.note
+    ):
+        now = registry.find(name=found.identity.name)
+        if now is None or now.state is EnvironmentState.DOWN:
+            return []
+        progress.phase(found.identity.name, "removing")
+        engine = engines.create(now.stack.engine, environ, now.stack.endpoint)
+        return [teardown.remove(state, registry, now, engine, purge=False, keep_ports=False)]
+
+
+def _registry(environ: Mapping[str, str]) -> Registry | None:
+    state = paths.state_dir(environ)
+    if not state.exists():
+        return None
+    registry = Registry.open(paths.ensure_state_dir(state))
+    if registry.needs_repair:
+        repair.from_labels(registry, environ)
+    return registry

@@ -74,7 +74,7 @@ class Place:
     @property
     def lock_name(self) -> str:
         """Name of the environment's lock; unlike its name it stays the same when the project is renamed."""
-        return f"environment-{self.key[:16]}"
+        return lock_name(self.key)
 
     def identity(self) -> Identity:
         """The environment's identity, project name included."""
@@ -132,6 +132,11 @@ def open_place(selection: Selection) -> Place:
     if registry.needs_repair:
         repair.from_labels(registry, selection.environ)
     return Place(selection, state, registry)
+
+
+def lock_name(key: str) -> str:
+    """Name of the lock of the environment with this key."""
+    return key[:16]
 
 
 def owner_name() -> str:

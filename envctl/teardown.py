@@ -9,8 +9,8 @@ from pathlib import Path
 from envctl import record
 from envctl.engines.base import Engine, Removed
 from envctl.errors import EnvctlError, Interrupted, Leftovers, ServiceNotFound
-from envctl.host import files
-from envctl.host.registry import EnvironmentRecord
+from envctl.host import files, paths
+from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.host.signals import shielded
 from envctl.model import EnvironmentSpec, EnvironmentState
 from envctl.place import Place
@@ -22,7 +22,9 @@ _KEPT_LOG_LINES = 2000
 _FAILED = "failed"
 
 
-def remove(place: Place, found: EnvironmentRecord, *, purge: bool, keep_ports: bool) -> Removal:
+def remove(
+    state: Path, registry: Registry, found: EnvironmentRecord, engine: Engine, *, purge: bool, keep_ports: bool
+) -> Removal:
     """Remove an environment; the caller holds its lock.
 
     In this order: mark, containers, networks, volumes, files, leases and row. Killed at any point, the next command
@@ -32,8 +34,8 @@ def remove(place: Place, found: EnvironmentRecord, *, purge: bool, keep_ports: b
         Leftovers: Something could not be removed; its row stays.
     """
     name = found.identity.name
-    place.registry.mark_removing(name)
-    done = place.engine(found).remove(found.stack, place.registry.registry_id, purge=purge)
+    registry.mark_removing(name)
+    done = engine.remove(found.stack, registry.registry_id, purge=purge)
     if done.left:
         raise Leftovers(
             f'"{name}" was removed except for {len(done.left)} object{"s" if len(done.left) > 1 else ""}',
@@ -42,11 +44,11 @@ def remove(place: Place, found: EnvironmentRecord, *, purge: bool, keep_ports: b
             subject={"environment": name},
             state="the rest is gone; the environment's name and ports stay reserved",
         )
-    files.remove_tree(place.folder(name), below=place.state)
+    files.remove_tree(paths.environment_dir(state, name), below=state)
     if done.kept:
-        place.registry.set_state(name, EnvironmentState.DOWN, details={})
+        registry.set_state(name, EnvironmentState.DOWN, details={})
     else:
-        place.registry.forget(name, keep_ports=keep_ports)
+        registry.forget(name, keep_ports=keep_ports)
     counts = {**done.counts, **({} if done.kept else {"port": len(found.stack.ports)})}
     return Removal(name, counts, tuple(f"volume {volume} (persist: true)" for volume in done.kept))
 
@@ -95,6 +97,7 @@ def _settle(place: Place, found: EnvironmentRecord, engine: Engine, *, keep: boo
             return "kept as it is (--keep-failed); remove it with: envctl down"
         return "the environment was there before and is kept; envctl up tries again, envctl down removes it"
     place.registry.mark_removing(name)
+    _remove_files(place, name)
     ports = len((place.registry.find(name=name) or found).stack.ports)
     done = engine.remove(found.stack, place.registry.registry_id, purge=False)
     if done.left:
@@ -104,6 +107,16 @@ def _settle(place: Place, found: EnvironmentRecord, engine: Engine, *, keep: boo
         return f"rolled back: {_counted(done, ports)}; kept: {', '.join(done.kept)}"
     place.registry.forget(name)
     return f"rolled back: {_counted(done, ports)} (--keep-failed keeps them)" if done.counts else "nothing was created"
+
+
+def _remove_files(place: Place, name: str) -> None:
+    """The environment's files, except the logs that were kept of what failed."""
+    folder = place.folder(name)
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.name != _FAILED:
+            files.remove_tree(entry, below=place.state)
+    with suppress(OSError):  # it holds kept logs
+        folder.rmdir()
 
 
 def _counted(done: Removed, ports: int) -> str:
