@@ -81,8 +81,9 @@ def _forms(secret: str) -> set[str]:
 
     raw = secret.encode("utf-8", "surrogatepass")
     lower = re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), quote(raw, safe=""))
-    written = {secret, quote(raw, safe=""), quote(raw), quote_plus(raw), lower, dumps(secret)[1:-1]}
-    return written | _base64_forms(raw)
+    in_url = {quote(raw, safe=""), quote(raw), quote_plus(raw), lower}
+    in_json = {dumps(secret)[1:-1], dumps(secret, ensure_ascii=False)[1:-1]}
+    return {secret} | in_url | in_json | _base64_forms(raw)
 
 
 def _base64_forms(raw: bytes) -> set[str]:

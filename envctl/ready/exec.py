@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from envctl.errors import EnvctlError
+from envctl.host.terminal import escape
 from envctl.model import Attempt
 from envctl.ready.answers import not_yet, ready
 from envctl.ready.base import ENGINE, Pace, Target
@@ -40,5 +41,5 @@ class ExecProbe:
         except EnvctlError as error:
             return not_yet(f"the check could not be run: {error.message}")
         lines = output.strip().splitlines()
-        answer = f"exit code {code}" + (f": {lines[-1][:_MOST_CHARACTERS]}" if lines else "")
+        answer = f"exit code {code}" + (f": {escape(lines[-1], limit=_MOST_CHARACTERS)}" if lines else "")
         return ready(answer) if code == 0 else not_yet(answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
+from envctl.host.terminal import MASK, escape
 from envctl.kinds.base import ProbeFunction
 from envctl.model import Attempt, Connection, Verdict
 from envctl.ready.answers import PASSWORD_REFUSED
@@ -12,6 +13,8 @@ from envctl.ready.base import SOCKETS, Pace, Probe
 # A server started on prepared data may get this environment's password shortly after its start. What is refused for
 # longer stays refused: it is another server, or a volume with an older password.
 _PATIENCE_S = 5.0
+
+_MOST_CHARACTERS = 300
 
 
 class Handshake:
@@ -36,7 +39,7 @@ class Handshake:
 
     def attempt(self, limit_s: float) -> Attempt:
         """One handshake."""
-        answer = self._function(self._connection, limit_s)
+        answer = self._safe(self._function(self._connection, limit_s))
         if not answer.detail.startswith(PASSWORD_REFUSED):
             self._refused_since = None
             return answer
@@ -46,6 +49,12 @@ class Handshake:
         if now - self._refused_since < self._patience_s:
             return answer
         return Attempt(Verdict.NEVER, answer.detail)
+
+    def _safe(self, answer: Attempt) -> Attempt:
+        """The answer without what a server may have put into it: the password it was sent, or control characters."""
+        secret = self._connection.password
+        detail = answer.detail.replace(secret, MASK) if secret else answer.detail
+        return Attempt(answer.verdict, escape(detail, limit=_MOST_CHARACTERS))
 
 
 class Both:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 
@@ -60,6 +61,11 @@ class Stream:
         self._socket.settimeout(self.left_s())
         self._socket.sendall(data)
 
+    def say_goodbye(self, data: bytes) -> None:
+        """Send a last word. What was proven stays proven if it cannot be delivered."""
+        with suppress(OSError):
+            self.send(data)
+
     def exactly(self, size: int) -> bytes:
         """The next `size` bytes."""
         while len(self._buffer) < size:
@@ -78,11 +84,9 @@ class Stream:
 
     def rest(self, limit: int) -> bytes:
         """Everything until the peer closes, but at most `limit` bytes."""
-        try:
+        with suppress(Closed):
             while len(self._buffer) < limit:
                 self._fill()
-        except Closed:
-            pass
         return self._take(min(limit, len(self._buffer)))
 
     def open_for(self, span_s: float) -> bool:

@@ -21,6 +21,7 @@ from envctl.ready.course import Course
 from envctl.ready.failure import not_ready, stopped
 
 _MOST_RETRIES = 3
+_LONGEST_BLOCK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,9 @@ class _Wait:
     def _wake_s(self, now: float) -> float:
         if now >= self._deadline_s:
             return now
-        return min(self._deadline_s, *(course.due_s() for course in self._pending.values()))
+        # At least every tenth of a second, because Python runs a signal's handler only when the main thread moves, and
+        # the kernel may have interrupted another one.
+        return min(self._deadline_s, now + _LONGEST_BLOCK_S, *(course.due_s() for course in self._pending.values()))
 
     def _take(self, answer: _Answer, done: dict[str, Readiness]) -> None:
         course = answer.course
