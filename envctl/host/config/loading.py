@@ -58,10 +58,11 @@ def load(path: Path | None, start: Path, environ: Mapping[str, str]) -> Environm
         content = source.read_text(file)
     except source.Unreadable as error:
         raise _unreadable(file, shown_file, error) from error
-    return _parse(content, file, shown_file, environ)
+    return parse(content, file, shown_file, environ)
 
 
-def _parse(content: str, file: Path, shown_file: str, environ: Mapping[str, str]) -> EnvironmentSpec:
+def parse(content: str, file: Path, shown_file: str, environ: Mapping[str, str]) -> EnvironmentSpec:
+    """The specification that `content` gives, as if it stood in `file`. Raises as `load` does."""
     report = Report(file, shown_file)
     context = Context(report, Path(os.path.realpath(file.parent)), _project_root(file))
     excerpt: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import partial
+from typing import cast
 
 from envctl import kinds
 from envctl.host.config.build import build
@@ -40,7 +41,6 @@ OFFICIAL_IMAGES = {"postgres": "postgres", "redis": "redis", "valkey/valkey": "r
 _image = matching(IMAGE, "an image reference such as postgres:18 or ghcr.io/owner/name:tag")
 _memory = converted(size_bytes, low=MIN_MEMORY, limits="at least 6m")
 _environment = pairs()
-_ready: Reader[Ready] = ready
 
 
 def default_service(name: str) -> ServiceSpec:
@@ -75,7 +75,7 @@ def service(name: str, node: Node, path: str, context: Context) -> ServiceSpec |
         command=fields.read("command", words),
         environment=fields.read("environment", _environment) or {},
         ports=ports,
-        ready=fields.read("ready", _ready),
+        ready=cast("Ready | None", fields.read("ready", ready)),
         depends_on=fields.read("depends_on", _names) or (),
         volumes=fields.read("volumes", volumes) or (),
         memory_bytes=fields.read("memory", _memory),
