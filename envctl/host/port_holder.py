@@ -60,9 +60,17 @@ def _pid_of(inode: int) -> int | None:
 
 def _has(folder: str, wanted: str) -> bool:
     try:
-        return any(os.readlink(entry.path) == wanted for entry in os.scandir(folder))  # noqa: PTH115 - thousands
+        names = os.listdir(folder)  # noqa: PTH208 - thousands of entries
     except OSError:  # another user's process, or gone meanwhile
         return False
+    return any(_target(f"{folder}/{name}") == wanted for name in names)
+
+
+def _target(link: str) -> str:
+    try:
+        return os.readlink(link)  # noqa: PTH115 - thousands of entries
+    except OSError:
+        return ""
 
 
 def _user_name(uid: int) -> str:

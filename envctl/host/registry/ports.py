@@ -6,6 +6,7 @@ import binascii
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from envctl.errors import PortsExhausted
 from envctl.host.port_range import DENIED
@@ -158,7 +159,7 @@ def _choose(connection: sqlite3.Connection, request: Request, wanted: WantedPort
     first_choice = (port for port in candidates(request.project, wanted, request.within) if port not in leased)
     # Reservations of others are a courtesy to environments that are down: broken only when nothing else is left.
     last_choice = (port for port, state in leased.items() if state == "reserved" and port in request.within)
-    for port in (*sorted(reserved), *first_choice, *last_choice):
+    for port in chain(sorted(reserved), first_choice, last_choice):
         if port not in request.taken and request.auto_free(port):
             return int(port)
     raise exhausted(connection, request)

@@ -1,0 +1,142 @@
+"""The registry under many processes, kills and forks."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from registry_samples import THREE, claim, identity, lease
+
+from envctl.host import clock
+from envctl.host.registry import Registry
+
+HERE = str(Path(__file__).parent)
+
+LEASE = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from registry_samples import claim, lease
+from envctl.host.registry import Registry, WantedPort
+with Registry.open(Path(sys.argv[1])) as registry:
+    record = claim(registry, sys.argv[2])
+    wanted = [WantedPort("s", str(number), 80) for number in range(5)]
+    given = lease(registry, record, wanted, bind_check=True)
+    subnet = registry.lease_subnet(record.stack.id, "local")
+    print(json.dumps([registry.registry_id, [p.host_port for p in given], subnet]))
+"""
+
+CHURN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from registry_samples import claim, lease
+from envctl.host.registry import Registry
+from envctl.model import EnvironmentState
+registry = Registry.open(Path(sys.argv[1]))
+print("ready", flush=True)
+while True:
+    record = claim(registry, sys.argv[2])
+    lease(registry, record)
+    registry.lease_subnet(record.stack.id, "local")
+    registry.set_state(record.identity.name, EnvironmentState.READY, details={"x": "y" * 5000})
+    registry.mark_removing(record.identity.name)
+    registry.forget(record.identity.name)
+"""
+
+
+def start(code: str, state: Path, branch: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, str(state), branch, HERE]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def check(state: Path) -> None:
+    with closing(sqlite3.connect(state / "registry.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_a_hundred_processes_lease_five_ports_each(tmp_path: Path) -> None:
+    """From nothing, all at once: one registry, no port and no subnet given twice, nobody fails."""
+    state = tmp_path / "state"
+    children = [start(LEASE, state, f"b{number}") for number in range(100)]
+    answers = [json.loads(child.communicate(timeout=120)[0]) for child in children]
+    assert [child.returncode for child in children] == [0] * 100
+    assert len({registry_id for registry_id, _, _ in answers}) == 1
+    assert len({port for _, given, _ in answers for port in given}) == 500
+    assert len({subnet for _, _, subnet in answers}) == 100
+    check(state)
+    with Registry.open(state) as registry:
+        assert len(registry.all()) == 100
+        assert not registry.needs_repair
+
+
+def test_one_environment_claimed_by_many_is_made_once(tmp_path: Path) -> None:
+    """Twenty `up` of the same branch get the same stack and the same ports."""
+    state = tmp_path / "state"
+    children = [start(LEASE, state, "same") for _ in range(20)]
+    answers = {child.communicate(timeout=60)[0] for child in children}
+    assert len(answers) == 1
+    assert json.loads(answers.pop())[1]
+
+
+def test_kill_at_any_moment_leaves_a_sound_registry(tmp_path: Path) -> None:
+    """After kill -9 in the middle of writing, every row is whole and the next process goes on."""
+    state = tmp_path / "state"
+    dice = random.Random(7)
+    with Registry.open(state) as registry:
+        claim(registry, "bystander")
+    for turn in range(12):
+        child = start(CHURN, state, f"b{turn % 3}")
+        with child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            clock.sleep_s(dice.random() * 0.04)
+            child.send_signal(signal.SIGKILL)
+        with Registry.open(state) as registry:
+            assert not registry.needs_repair
+            assert identity("bystander") in [record.identity for record in registry.all()]
+            lease(registry, claim(registry, f"b{turn % 3}"))
+    check(state)
+
+
+def test_fork_does_not_share_the_connection(tmp_path: Path) -> None:
+    """Children of a process that has the registry open use their own connection; the parent's stays good."""
+    with Registry.open(tmp_path / "state") as registry:
+        claim(registry)
+        children = []
+        for number in range(10):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    record = claim(registry, f"child{number}")
+                    os._exit(0 if len(lease(registry, record)) == len(THREE) else 1)
+                except BaseException:  # noqa: BLE001 - a child must never go on as a second pytest
+                    os._exit(2)
+            children.append(pid)
+            lease(registry, claim(registry, f"parent{number}"))
+        assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * 10
+        assert len(registry.all()) == 21
+    check(tmp_path / "state")
+
+
+def test_repair_survives_a_kill_before_it_is_done(tmp_path: Path) -> None:
+    """A process that dies between finding the loss and repairing it leaves the next one to repair it."""
+    state = tmp_path / "state"
+    with Registry.open(state) as registry:
+        claim(registry)
+    (state / "registry.db").unlink()
+    code = (
+        "import os, sys; from pathlib import Path; from envctl.host.registry import Registry;"
+        "assert Registry.open(Path(sys.argv[1])).needs_repair; os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(state)], check=False).returncode == -signal.SIGKILL
+    with Registry.open(state) as registry:
+        assert registry.needs_repair
