@@ -51,20 +51,34 @@ def valkey() -> Iterator[Valkey]:
         server.remove()
 
 
-@pytest.fixture
-def own_postgres(postgres_template: Path) -> Iterator[Postgres]:
-    """A Postgres of this test, not yet started, for it to break."""
+@pytest.fixture(scope="session")
+def spare_postgres(postgres_template: Path) -> Iterator[Postgres]:
+    """A second Postgres, not started."""
     server = Postgres(postgres_template)
     yield server
     server.remove()
 
 
-@pytest.fixture
-def own_valkey() -> Iterator[Valkey]:
-    """A Valkey of this test, not yet started, for it to break."""
+@pytest.fixture(scope="session")
+def spare_valkey() -> Iterator[Valkey]:
+    """A second Valkey, not started."""
     server = Valkey()
     yield server
     server.remove()
+
+
+@pytest.fixture
+def own_postgres(spare_postgres: Postgres) -> Iterator[Postgres]:
+    """A Postgres for this test to start and to break."""
+    yield spare_postgres
+    spare_postgres.end()
+
+
+@pytest.fixture
+def own_valkey(spare_valkey: Valkey) -> Iterator[Valkey]:
+    """A Valkey for this test to start and to break."""
+    yield spare_valkey
+    spare_valkey.end()
 
 
 @pytest.fixture(scope="session")

@@ -77,6 +77,7 @@ class Server:
             writer.write(f"{method} {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
             writer.close()
+            await writer.wait_closed()
         status, *fields = head.decode().split("\r\n")
         headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in fields)}
         return Answer(int(status.split()[1]), headers, body.decode())

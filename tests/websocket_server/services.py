@@ -225,7 +225,7 @@ def make_postgres_template(folder: Path) -> Path:
         "--auth=scram-sha-256",
         "--no-sync",
     ]
-    options = [f"--pwfile={password}", "--locale=C", "--encoding=UTF8"]
+    options = [f"--pwfile={password}", "--locale=C", "--encoding=UTF8", "--wal-segsize=1"]
     subprocess.run([*initdb, *options], check=True, capture_output=True, cwd=folder, **unprivileged(folder))
     return data
 

@@ -50,7 +50,7 @@ async def test_draining_server_is_not_ready_takes_no_clients_and_cuts_stubborn_o
     start_server: StartServer,
 ) -> None:
     """While it drains the server answers 503 to readiness and handshakes; after DRAIN_TIMEOUT_S it ends anyway."""
-    server = start_server({"DRAIN_TIMEOUT_S": "1.5"})
+    server = start_server({"DRAIN_TIMEOUT_S": "0.8"})
     async with peer(server) as stubborn:
         await stubborn.ask("ping")
         stubborn.connection.transport.pause_reading()

@@ -55,31 +55,6 @@ async def test_message_says_that_it_comes_from_postgres(server: Server, postgres
     assert (message["type"], message["source"], message["data"]) == ("message", "postgres", ["ä", None])
 
 
-async def test_row_change_becomes_an_event(server: Server, postgres: Postgres, channel: str) -> None:
-    """A trigger as in the documentation turns a committed row change into an event, and a rolled back one into none."""
-    await server.ready()
-    postgres.execute("CREATE TABLE orders (id int, status text)")
-    postgres.execute(
-        f"""
-        CREATE FUNCTION orders_changed() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN
-          PERFORM pg_notify('envctl_events', json_build_object('channel', '{channel}', 'data', row_to_json(NEW))::text);
-          RETURN NULL;
-        END $$
-        """
-    )
-    postgres.execute(
-        "CREATE TRIGGER orders_changed AFTER INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION orders_changed()"
-    )
-    async with peer(server) as client:
-        await client.subscribe(channel)
-        with postgres.connect() as connection:
-            with connection.transaction(force_rollback=True):
-                connection.execute("INSERT INTO orders VALUES (1, 'lost')")
-            connection.execute("INSERT INTO orders VALUES (2, 'new')")
-        assert (await client.receive())["data"] == {"id": 2, "status": "new"}
-
-
 @pytest.mark.parametrize(
     "payload",
     ["", "not json", "[]", "{}", '{"channel": "c"}', '{"channel": 1, "data": 1}', '{"channel": "c", "data": 1e999}'],
