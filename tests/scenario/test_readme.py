@@ -1,0 +1,65 @@
+"""The README's session, as a new user would type it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+_BLOCK = re.compile(r"<!-- (?P<what>session|file: (?P<name>\S+)) -->\n```\w+\n(?P<text>.*?)```", re.DOTALL)
+
+
+@pytest.fixture
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Node clients of the README, installed."""
+    if not shutil.which("npm"):
+        pytest.skip("no Node.js on this machine")
+    folder = tmp_path_factory.mktemp("node")
+    command = [
+        "npm",
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--prefix",
+        str(folder),
+        "pg@8",
+        "redis@5",
+        "ws@8",
+    ]
+    subprocess.run(command, check=True, timeout=170)
+    return folder / "node_modules"
+
+
+@pytest.mark.engine
+@pytest.mark.node
+@pytest.mark.timeout(400)
+def test_readme_session(project, node_modules: Path) -> None:  # noqa: ANN001 - the fixture is defined in conftest.py
+    """Every command of the README works in a fresh repository, for Python and Node clients alike, and leaves nothing."""
+    blocks = list(_BLOCK.finditer(README))
+    for block in blocks:
+        if block["name"]:
+            project.write(block["name"], block["text"])
+    (project.root / "node_modules").symlink_to(node_modules)
+    script = "set -eu\n" + "\n".join(block["text"] for block in blocks if block["what"] == "session")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    shell = subprocess.run(
+        ["bash", "-c", script],
+        cwd=project.root,
+        env={**project.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert shell.returncode == 0, shell.stdout + shell.stderr
+    assert "python: all three work" in shell.stdout
+    assert "node: all three work" in shell.stdout
+    assert project.labelled() == []
