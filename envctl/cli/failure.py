@@ -31,9 +31,10 @@ def json_text(error: EnvctlError) -> str:
 def text(error: EnvctlError, *, color: bool) -> str:
     """The error for people."""
     width = output.columns(sys.stderr)
-    head = output.paint(f"error[{error.code}]", f"{output.BOLD};{output.RED}", on=color)
-    first, *more = _clean(error.message).split("\n")
-    lines = [f"{head} {first}", *(" " * _LABEL + line for line in more)]
+    head = f"error[{error.code}]"
+    first, *more = _fitted(f"{head} {_clean(error.message)}", width)
+    painted = first.replace(head, output.paint(head, f"{output.BOLD};{output.RED}", on=color), 1)
+    lines = [painted, *(" " * _LABEL + line for line in more)]
     for label, value in _parts(error):
         lines += _labelled(output.paint(f"{label:<5}", output.BOLD, on=color), value, width)
     return "\n".join(lines)
@@ -73,16 +74,19 @@ def _clean(value: str, limit: int = 4000) -> str:
 
 def _labelled(label: str, value: str, width: int | None) -> list[str]:
     """`value` beside its label, wrapped at a terminal's width and left alone elsewhere."""
-    lines = value.split("\n")
-    if width is not None and not value.startswith("| "):
-        lines = [part for line in lines for part in _wrapped(line, width - _LABEL)]
+    lines = _fitted(value, None if value.startswith("| ") else width)
     return [f"  {label}  {lines[0]}".rstrip(), *(" " * _LABEL + line for line in lines[1:])]
 
 
-def _wrapped(line: str, width: int) -> Sequence[str]:
+def _fitted(value: str, width: int | None) -> list[str]:
+    """The lines of `value`; wrapped so that they fit beside a label where the terminal's width is known."""
     from textwrap import wrap
 
-    return wrap(line, max(width, 20), break_long_words=False, break_on_hyphens=False) or [""]
+    lines = value.split("\n")
+    if width is None:
+        return lines
+    room = max(width - _LABEL, 20)
+    return [part for line in lines for part in wrap(line, room, break_long_words=False, break_on_hyphens=False) or [""]]
 
 
 def bug(exception: BaseException, arguments: Sequence[str]) -> Bug:

@@ -61,6 +61,8 @@ class Live:
                     known.phase = _ENDED.get(known.phase, known.phase)
             self._frames = self._still
             self._draw()
+            if self._drawn:
+                output.say("")  # what follows stands apart
 
     def phase(self, service: str, phase: str, detail: str = "") -> None:
         """Show it from the next frame on."""

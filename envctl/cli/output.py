@@ -94,8 +94,11 @@ def paint(text: str, code: str, *, on: bool) -> str:
 
 def unicode_terminal() -> bool:
     """Whether symbols beyond ASCII can be expected to show, by the locale's variables in their order of precedence."""
-    chosen = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or ""
-    return "utf" in chosen.lower() and os.environ.get("TERM") != "dumb"
+    environ = os.environ
+    # In the C locale Python sets LC_CTYPE to this by itself (PEP 538), which says nothing about the terminal.
+    ctype = environ.get("LC_CTYPE", "").removeprefix("C.UTF-8")
+    chosen = environ.get("LC_ALL") or ctype or environ.get("LANG") or ""
+    return "utf" in chosen.lower() and environ.get("TERM") != "dumb"
 
 
 def columns(stream: TextIO | None) -> int | None:

@@ -67,7 +67,7 @@ def _show(report: EnvironmentReport, form: str, settings: Settings) -> None:
     ]
     lines = table(("SERVICE", "ADDRESS", "URL"), rows, output.columns(sys.stdout)) if rows else ""
     output.write(f"{headline}  {report.state}{_duration(report)}\n\n{lines}")
-    output.say('\nnext: eval "$(envctl env --format shell)", or `envctl env` to see the variables')
+    output.say('\nnext: eval "$(envctl env --format shell)"')
 
 
 def _duration(report: EnvironmentReport) -> str:
