@@ -32,6 +32,7 @@ __all__ = ["Selection", "down", "dry_run", "execute", "logs", "recorded", "rende
 
 _CHECK_LIMIT_S = 2.0
 _LOCK_MARGIN_S = 30.0
+_CI_TTL_S = 7200.0
 
 
 def up(
@@ -151,9 +152,16 @@ def _claim(place: Place, engine: Engine, capabilities: Capabilities, progress: P
         host=host,
         publish_address=publish_address,
         config_file=spec.source,
-        ttl_s=spec.ttl_s,
+        ttl_s=_ttl_s(place),
     )
     return found
+
+
+def _ttl_s(place: Place) -> float | None:
+    """Seconds to live: as configured; else without end on a workstation, and two hours in CI, where jobs get killed."""
+    if place.spec.ttl_s is not None:
+        return place.spec.ttl_s
+    return _CI_TTL_S if place.checkout.ci else None
 
 
 def dry_run(selection: Selection) -> str:
