@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from envctl.errors import CannotWrite, StateDamaged
 from envctl.host import files, paths
 from envctl.host.registry import file
 from envctl.host.registry.explain import explained
+from envctl.host.registry.queue import writers_turn
 
 _inherited: list[sqlite3.Connection] = []  # connections of a parent process: must be neither used nor closed here
 
@@ -85,14 +86,15 @@ class Store:
         """
         try:
             connection = self.connect()
-            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    with suppress(sqlite3.Error):  # the first error is the one to report
-                        connection.execute("ROLLBACK")
+            with writers_turn(self.state) if write else nullcontext():
+                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                finally:
+                    if connection.in_transaction:
+                        with suppress(sqlite3.Error):  # the first error is the one to report
+                            connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise self._explained(error) from error
 

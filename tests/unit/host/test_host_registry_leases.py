@@ -281,7 +281,7 @@ def test_sixty_environments_have_sixty_subnets(registry: Registry) -> None:
 
 
 def test_subnets_that_others_use_are_avoided(registry: Registry) -> None:
-    """Networks of other programs and routes of a VPN are not overlapped; where all of 10/8 is routed, a pool is left."""
+    """Networks of others and routes of a VPN are not overlapped; where all of 10/8 is routed, a pool is left."""
     record = claim(registry)
     first = registry.lease_subnet(record.stack.id, "local")
     wider = first.rsplit(".", 1)[0] + ".0/24"
