@@ -125,7 +125,7 @@ def test_a_server_that_pretends(handler: Callable[[socket.socket, int], None], d
 
     assert answer.verdict is Verdict.NOT_YET
     assert detail in answer.detail
-    assert took < 0.45
+    assert took < 1.0
 
 
 def test_nobody_there() -> None:
@@ -161,4 +161,4 @@ def test_any_bytes(parrot: tuple[LocalServer, list[bytes]], data: bytes) -> None
     answer = attempt(connection(server.port), 0.3)
 
     assert answer.verdict is Verdict.NOT_YET
-    assert time.monotonic() - started < 0.6
+    assert time.monotonic() - started < 1.5

@@ -204,7 +204,7 @@ def test_a_server_that_pretends(handler: Callable[[socket.socket, int], None], d
 
     assert answer.verdict is Verdict.NOT_YET
     assert detail in answer.detail
-    assert took < 0.45
+    assert took < 1.0
 
 
 @pytest.mark.parametrize(
@@ -242,4 +242,4 @@ def test_any_frames(parrot: tuple[LocalServer, list[bytes]], data: bytes) -> Non
     answer = attempt(connection(server.port), 0.02)
 
     assert answer.verdict is Verdict.NOT_YET
-    assert time.monotonic() - started < 0.3
+    assert time.monotonic() - started < 1.0

@@ -75,7 +75,7 @@ def test_tcp_connection_must_stay_open(handler: Handler, *, ready: bool) -> None
     answer, took = attempt_on(handler, lambda port: TcpProbe("127.0.0.1", port))
 
     assert (answer.verdict is Verdict.READY) is ready
-    assert took < 0.2
+    assert took < 0.5
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_http_server_that_pretends(handler: Handler) -> None:
     answer, took = attempt_on(handler, lambda port: HttpProbe("127.0.0.1", port, "/"))
 
     assert answer.verdict is Verdict.NOT_YET
-    assert took < 0.45
+    assert took < 1.0
 
 
 @settings(max_examples=80, deadline=None)
@@ -283,7 +283,7 @@ def test_both_share_one_limit() -> None:
     with LocalServer(silent()) as server:
         first = TcpProbe("127.0.0.1", server.port)
         assert Both(first, Noted("127.0.0.1", 1)).attempt(0.5).verdict is Verdict.READY
-    assert 0.3 < limits[0] < 0.45
+    assert 0.0 < limits[0] < 0.45
     assert Both(TcpProbe("127.0.0.1", closed_port()), Noted("127.0.0.1", 1)).attempt(0.5).detail == "connection refused"
     assert len(limits) == 1
 
