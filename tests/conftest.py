@@ -1,0 +1,95 @@
+"""For all tests: which need a Docker Engine, and what no test may leave behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+import docker_presence
+from whole_engine import SESSION, WholeEngine, session_folder
+
+_OF_PYTEST = {"PYTEST_CURRENT_TEST"}
+_WHOLE_ENGINE = pytest.StashKey[WholeEngine]()
+_MARKED = pytest.StashKey[str]()
+
+
+def _is_controller(config: pytest.Config) -> bool:
+    return not hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """One name for the session, which the processes of pytest-xdist inherit."""
+    if _is_controller(config):
+        os.environ[SESSION] = f"{int(time.time()):x}{uuid.uuid4().hex[:6]}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All that is below tests/scenario needs an engine."""
+    scenarios = Path(__file__).parent / "scenario"
+    for item in items:
+        if scenarios in item.path.parents:
+            item.add_marker("engine")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Without an engine such a test is skipped; in CI, where nobody reads the list of what was skipped, it fails."""
+    if item.get_closest_marker("engine") is None or (lack := docker_presence.missing()) is None:
+        return
+    if os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(f"CI must run this test, but {lack}", pytrace=False)
+    pytest.skip(f"NOT TESTED ON DOCKER: {lack}")
+
+
+@pytest.fixture(autouse=True)
+def unchanged_environ() -> Iterator[None]:
+    """A test that leaves os.environ changed fails: the next one would run in another world."""
+    before = {name: value for name, value in os.environ.items() if name not in _OF_PYTEST}
+    yield
+    after = {name: value for name, value in os.environ.items() if name not in _OF_PYTEST}
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if changed:
+        for name in changed:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+        pytest.fail(f"this test changed os.environ: {', '.join(changed)}")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember what the engine holds before the first test."""
+    if _is_controller(session.config) and docker_presence.missing() is None:
+        session.config.stash[_WHOLE_ENGINE] = WholeEngine(str(session_folder()))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """After the last test the whole engine holds nothing new that can be ours."""
+    if not _is_controller(session.config):
+        return
+    watch = session.config.stash.get(_WHOLE_ENGINE, None)
+    if watch is not None and (left := watch.left()):
+        session.config.stash[_MARKED] = "\n".join(left)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    shutil.rmtree(session_folder(), ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was skipped or left on the engine, where it cannot be overlooked."""
+    lack = docker_presence.missing()
+    skipped = [
+        report for report in terminalreporter.stats.get("skipped", []) if "NOT TESTED ON DOCKER" in str(report.longrepr)
+    ]
+    if lack and skipped:
+        terminalreporter.write_line(f"NOT TESTED ON DOCKER: {len(skipped)} tests, because {lack}", red=True, bold=True)
+    if left := config.stash.get(_MARKED, None):
+        terminalreporter.section("left on the Docker Engine after the last test", red=True)
+        terminalreporter.write_line(left)

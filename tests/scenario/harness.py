@@ -1,0 +1,304 @@
+"""A project of its own for each test, the real command line in processes of its own, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import leaks
+from docker_presence import Thing, docker
+from leaks import MARK, Traces
+from whole_engine import TEST, EventRecorder
+
+T = TypeVar("T")
+_LEAK_LIMIT_S = 5.0
+# What a process of a test gets from ours: enough to find programs, the engine and Python's packages. All else, CI's
+# variables above all, would decide which branch the tests are on.
+_PASSED_ON = (
+    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR", "VIRTUAL_ENV", "NODE_PATH"),
+    *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+)
+
+
+def eventually(check: Callable[[], T], *, limit_s: float = 5.0, every_s: float = 0.05) -> T:
+    """The first true answer of `check`, or its last answer when `limit_s` is over.
+
+    The one place where the scenario tests sleep.
+    """
+    deadline_s = time.monotonic() + limit_s
+    while not (answer := check()) and time.monotonic() < deadline_s:
+        time.sleep(every_s)
+    return answer
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a call of envctl ended. `seconds` is the whole process, start of Python included."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    args: tuple[str, ...] = ()
+
+    @property
+    def json(self) -> Any:
+        """Stdout, parsed."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error on stderr, parsed; progress may stand before it."""
+        lines = [line for line in self.err.splitlines() if line.startswith('{"error"')]
+        assert lines, f"{self}: no JSON error on stderr"
+        error: dict[str, Any] = json.loads(lines[-1])["error"]
+        return error
+
+    def __str__(self) -> str:
+        """For the message of a failed assertion."""
+        return f"envctl {' '.join(self.args)} → {self.code} in {self.seconds:.2f} s\n{self.out}\n{self.err}"
+
+
+class Project:
+    """A fresh git repository on branch `main` with one commit, and a state directory of its own.
+
+    Attributes:
+        root: The repository.
+        state: ENVCTL_STATE_DIR, mode 0700.
+        folder: Holds both, and TMPDIR; for a test's other files too.
+        mark: In the environment of every process of this project, as ENVCTL_TEST_MARK.
+        environ: The variables every call gets; a test may add to them.
+    """
+
+    def __init__(self, folder: Path, *, events: EventRecorder | None = None, name: str = "shop") -> None:
+        self.mark = uuid.uuid4().hex
+        self.folder = folder / self.mark[:10]
+        self.root, self.state = self.folder / name, self.folder / "state"
+        temporary = self.folder / "tmp"
+        for path, mode in ((self.root, 0o755), (self.state, 0o700), (temporary, 0o700)):
+            path.mkdir(parents=True)
+            path.chmod(mode)
+        self.environ: dict[str, str] = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        self.environ |= {
+            "ENVCTL_STATE_DIR": str(self.state),
+            MARK: self.mark,
+            "TMPDIR": str(temporary),
+            "PYTHONWARNINGS": "error",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            **{
+                f"GIT_{who}_{what}": f"t{'@example.org' if what == 'EMAIL' else ''}"
+                for who in ("AUTHOR", "COMMITTER")
+                for what in ("NAME", "EMAIL")
+            },
+        }
+        self.traces = Traces(self.mark, self.folder, self.root, self.state, temporary, events=events)
+        self._started: list[subprocess.Popen[str]] = []
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.write("README", "A project of a test.\n")
+        self.git("add", "README")
+        self.git("commit", "--quiet", "--message=first")
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def write(self, path: str, text: str, *, mode: int = 0o644) -> Path:
+        """Write a file of the project."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        file.chmod(mode)
+        self.traces.written[path] = text.encode()
+        return file
+
+    def config(self, yaml_text: str) -> Path:
+        """Write envctl.yaml."""
+        return self.write("envctl.yaml", yaml_text)
+
+    def allow_files(self, *patterns: str) -> None:
+        """Expect files with these names (patterns, relative to the state directory or the checkout)."""
+        self.traces.allowed_files.update(patterns)
+
+    def git(self, *args: str, cwd: Path | None = None) -> str:
+        """Run git in the checkout."""
+        done = subprocess.run(
+            ["git", *args], cwd=cwd or self.root, env=self.environ, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    # -- the command line ------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        *args: str,
+        check: bool = False,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = 120,
+        cwd: Path | None = None,
+    ) -> Result:
+        """Run envctl to its end.
+
+        Args:
+            args: Its arguments.
+            check: Whether an exit code other than 0 fails the test.
+            env: Variables beside the project's own.
+            timeout_s: After this the whole process group is killed and the test fails.
+            cwd: Folder to run in, the checkout by default.
+        """
+        began_s = time.monotonic()
+        process = self._popen(args, env, cwd, subprocess.DEVNULL)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            out, err = process.communicate()
+            raise AssertionError(f"envctl {' '.join(args)} did not end in {timeout_s} s\n{out}\n{err}") from None
+        finally:
+            self.traces.notice()
+        result = Result(process.returncode, out, err, time.monotonic() - began_s, args)
+        if check:
+            assert result.code == 0, str(result)
+        return result
+
+    def start(self, *args: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> subprocess.Popen[str]:
+        """Start envctl in a process group of its own, with pipes for all three streams. The teardown ends it."""
+        process = self._popen(args, env, cwd, subprocess.PIPE)
+        self._started.append(process)
+        return process
+
+    def _popen(
+        self, args: tuple[str, ...], env: Mapping[str, str] | None, cwd: Path | None, stdin: int
+    ) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "envctl", *args],
+            cwd=cwd or self.root,
+            env={**self.environ, **(env or {})},
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            process_group=0,
+        )
+
+    def up(self, *args: str, **how: Any) -> dict[str, Any]:
+        """`envctl up`, which must succeed; what it reports."""
+        report: dict[str, Any] = self.run("up", "--format", "json", *args, check=True, **how).json
+        return report
+
+    def error(self, *args: str, **how: Any) -> dict[str, Any]:
+        """The error of a call that must fail, as `--format json` tells it; its exit code is the process's."""
+        result = self.run(*args, "--format", "json", **how)
+        assert result.code != 0, str(result)
+        assert result.out == "", f"a failed call prints no result\n{result}"
+        assert "Traceback" not in result.err, str(result)
+        assert result.error["exit"] == result.code, str(result)
+        return result.error
+
+    # -- the engine ------------------------------------------------------------------------------------------------
+
+    def docker(self, *args: str, check: bool = True) -> str:
+        """What `docker ARGS` prints, without the last line end. Label what you create with `--label` `own_label`."""
+        return docker(*args, limit_s=120, check=check).rstrip("\n")
+
+    @property
+    def own_label(self) -> str:
+        """Label for what a test itself creates on the engine: the teardown removes it before it looks for leaks."""
+        return f"{TEST}={self.mark}"
+
+    def labelled(self) -> list[Thing]:
+        """Containers, networks and volumes that this project's envctl has made and that are there now."""
+        self.traces.notice()
+        return [thing for thing in leaks.owned_objects(self.traces) if TEST not in thing.labels]
+
+    def containers(self) -> dict[str, str]:
+        """Service → container id, of this project's containers, stopped ones too."""
+        return {t.labels["dev.envctl.service"]: t.id for t in self.labelled() if t.noun == "container"}
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        """`docker inspect` of a service's container."""
+        found: dict[str, Any] = json.loads(self.docker("inspect", self.containers()[service]))[0]
+        return found
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def leaks(self, *, limit_s: float = _LEAK_LIMIT_S) -> list[str]:
+        """What is there of this project beside its files, looked for until nothing is or `limit_s` is over."""
+        found: list[str] = []
+
+        def nothing() -> bool:
+            found[:] = leaks.find(self.traces)
+            return not found
+
+        eventually(nothing, limit_s=limit_s, every_s=0.2)
+        return found
+
+    def assert_nothing_left(self) -> None:
+        """Fail unless all is gone: for tests that promise it before the teardown removes anything."""
+        left = self.leaks()
+        assert not left, "left behind:\n  " + "\n  ".join(left)
+
+    def close(self) -> list[str]:
+        """End and remove everything with envctl's own commands; what is left after that, which is then forced away."""
+        for process in self._started:
+            _kill(process)
+            with suppress(subprocess.TimeoutExpired, ValueError):
+                process.communicate(timeout=10)
+        self._remove_own()
+        complaints = self._sweep()
+        left = self.leaks()
+        for thing in leaks.owned_objects(self.traces) if left else ():
+            _force_away(thing)
+        return left and [*left, *complaints]
+
+    def _remove_own(self) -> None:
+        for thing in leaks.owned_objects(self.traces):
+            if thing.labels.get(TEST) == self.mark:
+                _force_away(thing)
+
+    def _sweep(self) -> list[str]:
+        """`down --purge` of each environment there is a row of, then `down --all`."""
+        self.traces.notice()
+        calls: list[Result] = []
+        try:
+            rows = self.traces.rows("SELECT checkout, branch, label FROM environments WHERE state = 'down'")
+        except Exception:  # noqa: BLE001 - a damaged registry, which the next command repairs
+            rows = []
+        for checkout, branch, label in rows:
+            folder = Path(str(checkout))
+            folder.mkdir(parents=True, exist_ok=True)
+            options = ["--branch", str(branch)] if branch else []
+            options += ["--name", str(label)] if label else []
+            calls.append(self.run("down", "--purge", *options, cwd=folder))
+        if any(thing.noun for thing in self.labelled()) or self._has_rows():
+            calls.append(self.run("down", "--all", cwd=self.folder))
+        return [f"while cleaning up: {call}" for call in calls if call.code != 0]
+
+    def _has_rows(self) -> bool:
+        try:
+            return bool(self.traces.rows("SELECT 1 FROM environments"))
+        except Exception:  # noqa: BLE001 - a damaged registry, which the next command repairs
+            return True
+
+
+def _force_away(thing: Thing) -> None:
+    with suppress(RuntimeError, subprocess.TimeoutExpired):
+        if thing.noun == "container":
+            docker("rm", "--force", "--volumes", thing.id)
+        else:
+            docker(thing.noun, "rm", thing.id)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
