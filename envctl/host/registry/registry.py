@@ -174,7 +174,8 @@ class Registry(Leasing):
     def set_state(self, name: str, state: EnvironmentState, *, details: Mapping[str, Any] | None = None) -> None:
         """Writes down an environment's state, and its details where given.
 
-        With CREATING and REMOVING, work begins: the calling process becomes the owner.
+        With CREATING and REMOVING, work begins: the calling process becomes the owner. REMOVING and DOWN can be
+        written on a full disk.
 
         Raises:
             EnvironmentNotFound: There is no such environment (any more).
@@ -185,7 +186,10 @@ class Registry(Leasing):
         if state in {EnvironmentState.CREATING, EnvironmentState.REMOVING}:
             me = owner.current()
             values |= {"owner_boot_id": me.boot_id, "owner_pid": me.pid, "owner_start_ticks": me.start_ticks}
-        self._update(name, values)
+        if state in {EnvironmentState.REMOVING, EnvironmentState.DOWN}:
+            self._even_if_full(lambda: self._update(name, values))
+        else:
+            self._update(name, values)
 
     def set_credentials(self, stack_id: str, credentials: Mapping[str, Mapping[str, str]]) -> None:
         """Writes down a stack's secrets, replacing all it had."""
@@ -195,7 +199,7 @@ class Registry(Leasing):
 
     def mark_removing(self, name: str) -> None:
         """Writes down that this process is removing the environment; works on a full disk."""
-        self._even_if_full(lambda: self.set_state(name, EnvironmentState.REMOVING))
+        self.set_state(name, EnvironmentState.REMOVING)
 
     def set_expiry(self, name: str, expires_at: datetime | None) -> None:
         """Writes down when `gc` may remove the environment; None for never. Raises EnvironmentNotFound."""

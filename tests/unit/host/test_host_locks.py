@@ -176,20 +176,22 @@ def test_symbolic_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     assert victim.read_text() == "untouched"
 
 
-def test_lock_file_removed_by_hand_does_not_give_two_holders_of_one_file(tmp_path: Path) -> None:
-    """A waiter that won a file which has lost its name tries again with the file that has it."""
+def test_lock_file_removed_by_hand_does_not_split_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who wins a file that has just lost its name tries again with the one that has it; the moment is provoked."""
+    real = locks.fcntl.flock
+    removed: list[Path] = []
+
+    def remove_first(fd: int, operation: int) -> None:
+        if not removed:
+            removed.append(tmp_path / "locks" / "env-a.lock")
+            removed[0].unlink()
+        real(fd, operation)
+
+    monkeypatch.setattr(locks.fcntl, "flock", remove_first)
     with take(tmp_path) as lock:
-        waiter: list[int] = []
-
-        def wait() -> None:
-            with take(tmp_path, timeout_s=10) as second:
-                waiter.append(os.fstat(second.fd).st_ino)
-
-        thread = threading.Thread(target=wait)
-        thread.start()
-        lock.path.unlink()
-        thread.join(10)
-    assert waiter == [lock.path.stat().st_ino]
+        assert lock.path.stat().st_ino == os.fstat(lock.fd).st_ino
+        with pytest.raises(Busy), take(tmp_path):
+            pass
 
 
 def test_garbage_in_the_lock_file_is_no_problem(tmp_path: Path) -> None:

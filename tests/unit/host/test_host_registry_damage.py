@@ -290,6 +290,7 @@ def test_full_disk_stops_up_but_not_down(small_disk: Path) -> None:
         assert len(registry.all()) == 1
         registry.touch(record.identity.name)
         registry.mark_removing(record.identity.name)
+        registry.set_state(record.identity.name, EnvironmentState.DOWN)
         registry.forget(record.identity.name)
         assert registry.all() == []
 

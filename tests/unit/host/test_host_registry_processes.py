@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from registry_samples import THREE, claim, identity, lease
 
 from envctl.host import clock
@@ -135,6 +136,25 @@ def test_kill_at_any_moment_leaves_a_sound_registry(tmp_path: Path) -> None:
             assert identity("bystander") in [record.identity for record in registry.all()]
             lease(registry, claim(registry, f"b{turn % 3}"))
     check(state)
+
+
+def test_write_lock_is_taken_before_anything_is_read(tmp_path: Path) -> None:
+    """Nobody else can write between what a transaction read and what it writes because of it."""
+    with Registry.open(tmp_path / "state") as registry, registry._store.transaction(write=True):
+        other = sqlite3.connect(tmp_path / "state" / "registry.db", timeout=0, isolation_level=None)
+        with closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+
+
+def test_child_opens_a_connection_of_its_own(tmp_path: Path) -> None:
+    """SQLite forbids the use of a parent's connection in a child."""
+    with Registry.open(tmp_path / "state") as registry:
+        before = registry._store.connect()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(int(registry._store.connect() is before))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert registry._store.connect() is before
 
 
 def test_fork_does_not_share_the_connection(tmp_path: Path) -> None:
