@@ -124,7 +124,7 @@ def owned_objects(traces: Traces) -> list[Thing]:
 
 def _objects(traces: Traces) -> Iterator[str]:
     for thing in owned_objects(traces):
-        yield f"{thing}{'' if thing.labels else ' (without labels)'}"
+        yield str(thing)
 
 
 def _images(traces: Traces) -> Iterator[str]:
@@ -209,7 +209,7 @@ def _state_files(traces: Traces) -> Iterator[str]:
             yield f"state file {name}"
     environments = traces.state / "environments"
     for folder in environments.iterdir() if environments.is_dir() else ():
-        if folder.is_dir() and not any(folder.rglob("*.log")):
+        if folder.is_dir() and not any(_files(folder)):
             yield f"state folder environments/{folder.name}"
 
 

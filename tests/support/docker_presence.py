@@ -49,33 +49,33 @@ class Thing:
         return f"{self.noun} {self.name}"
 
 
+LABELS = (
+    *("dev.envctl.registry", "dev.envctl.checkout", "dev.envctl.environment", "dev.envctl.service"),
+    "envctl-test",
+)
 _LISTINGS = {
-    "container": (["ps", "--all", "--no-trunc", "--format", '{"id":{{json .ID}},"name":{{json .Names}}}'], "container"),
-    "network": (["network", "ls", "--no-trunc", "--format", '{"id":{{json .ID}},"name":{{json .Name}}}'], "network"),
-    "volume": (["volume", "ls", "--format", '{"id":{{json .Name}},"name":{{json .Name}}}'], "volume"),
+    "container": (["ps", "--all", "--no-trunc"], ".ID", ".Names"),
+    "network": (["network", "ls", "--no-trunc"], ".ID", ".Name"),
+    "volume": (["volume", "ls"], ".Name", ".Name"),
 }
 
 
-def things(*filters: str) -> list[Thing]:
-    """What the engine holds, with labels. Objects that vanish meanwhile are left out.
-
-    Args:
-        filters: As `docker ps --filter` takes them; all must match.
-    """
-    options = [part for one in filters for part in ("--filter", one)]
+def things() -> list[Thing]:
+    """What the engine holds, with those labels of `LABELS` that each has. The three listings run side by side."""
+    calls = [(noun, _listing(arguments, key, name)) for noun, (arguments, key, name) in _LISTINGS.items()]
     found: list[Thing] = []
-    for noun, (listing, inspected) in _LISTINGS.items():
-        rows = [json.loads(line) for line in docker(*listing, *options).splitlines()]
-        labels = _labels(inspected, [row["id"] for row in rows])
-        found += [Thing(noun, row["id"], row["name"], labels[row["id"]]) for row in rows if row["id"] in labels]
+    for noun, process in calls:
+        out, err = process.communicate(timeout=_LIMIT_S)
+        if process.returncode != 0:
+            raise RuntimeError(f"docker cannot list {noun}s: {err.strip()}")
+        for handle, name, *values in map(json.loads, out.splitlines()):
+            found.append(Thing(noun, handle, name, {k: v for k, v in zip(LABELS, values, strict=True) if v}))
     return found
 
 
-def _labels(noun: str, ids: list[str]) -> dict[str, dict[str, str]]:
-    if not ids:
-        return {}
-    where = ".Config.Labels" if noun == "container" else ".Labels"
-    key = ".Name" if noun == "volume" else ".Id"
-    template = f'{{"id":{{{{json {key}}}}},"labels":{{{{json {where}}}}}}}'
-    text = docker(noun, "inspect", "--format", template, *ids, check=False)
-    return {row["id"]: row["labels"] or {} for row in map(json.loads, text.splitlines())}
+def _listing(arguments: list[str], key: str, name: str) -> subprocess.Popen[str]:
+    fields = [f"{{{{json {field}}}}}" for field in (key, name)] + [
+        f'{{{{json (.Label "{label}")}}}}' for label in LABELS
+    ]
+    command = ["docker", *arguments, "--format", f"[{','.join(fields)}]"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
