@@ -7,11 +7,9 @@ whatever the engine reports meanwhile. Attempts overlap, so one that hangs delay
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
 from threading import Thread
 
 from envctl.model import Attempt, Death, Readiness, Verdict
@@ -19,6 +17,9 @@ from envctl.ready.answers import not_yet
 from envctl.ready.base import Probe
 from envctl.ready.course import Course
 from envctl.ready.failure import not_ready, stopped
+from envctl.ready.watch import Answer, Started, Watch
+
+__all__ = ["ReadyEvent", "Watch", "check_once", "wait_until_ready"]
 
 _MOST_RETRIES = 3
 _LONGEST_BLOCK_S = 0.1
@@ -41,47 +42,12 @@ class ReadyEvent:
     waited_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What came of one attempt: an answer, or the exception that shows a bug in the probe."""
-
-    course: Course
-    outcome: Attempt | BaseException
-    started_s: float
-    ended_s: float
-    long: bool
-
-
-class Watch:
-    """Where the news of one wait arrive. The engine's threads report here, at any time, also before the wait begins."""
-
-    def __init__(self) -> None:
-        self._news: SimpleQueue[_Answer | Death | BaseException] = SimpleQueue()
-
-    def report(self, death: Death) -> None:
-        """A service ended: the wait ends at once with ServiceExited or OutOfMemory, also where it was ready before."""
-        self._news.put(death)
-
-    def abort(self, error: BaseException) -> None:
-        """Something else failed, such as the engine's start of the services: the wait ends at once with `error`."""
-        self._news.put(error)
-
-    def answer(self, news: _Answer) -> None:
-        """An attempt ended."""
-        self._news.put(news)
-
-    def next(self, timeout_s: float) -> _Answer | Death | BaseException | None:
-        """The oldest news, or None when there is none within `timeout_s`. A signal's exception comes through."""
-        with suppress(Empty):
-            return self._news.get(timeout=max(0.0, timeout_s))
-        return None
-
-
 def wait_until_ready(
     probes: Mapping[str, Probe],
     *,
     deadline_s: float,
     watch: Watch | None = None,
+    starting: Collection[str] = (),
     on_event: Callable[[ReadyEvent], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Readiness]:
@@ -90,7 +56,10 @@ def wait_until_ready(
     Args:
         probes: One per service.
         deadline_s: When to give up, on `clock`, seconds.
-        watch: Where the engine reports deaths, or None.
+        watch: Where the engine reports starts and deaths, or None.
+        starting: Services that are only now being started. Each is first tried when `watch.started` tells of it:
+            a connection that docker-proxy accepts before the container's network is up makes the kernel ask for
+            an address nobody has yet, and it asks again only after a second, also for every later connection.
         on_event: Called in this thread for progress.
         clock: A monotonic clock.
 
@@ -102,7 +71,7 @@ def wait_until_ready(
         OutOfMemory: A service was killed at its memory limit.
         ServiceNotReady: The deadline passed, or a probe found that its service can never become ready.
     """
-    return _Wait(probes, deadline_s, watch or Watch(), on_event or (lambda _: None), clock).run()
+    return _Wait(probes, deadline_s, watch or Watch(), on_event or (lambda _: None), clock).run(starting)
 
 
 class _Wait:
@@ -116,10 +85,12 @@ class _Wait:
     ) -> None:
         self._deadline_s, self._watch, self._on_event, self._clock = deadline_s, watch, on_event, clock
         self._began_s = clock()
-        self._pending = {service: Course(service, probe, self._began_s) for service, probe in probes.items()}
-        self._order = tuple(probes)
+        self._probes = probes
+        self._pending: dict[str, Course] = {}
 
-    def run(self) -> dict[str, Readiness]:
+    def run(self, starting: Collection[str]) -> dict[str, Readiness]:
+        for service, probe in self._probes.items():
+            self._pending[service] = Course(service, probe, self._began_s, held=service in starting)
         done: dict[str, Readiness] = {}
         while self._pending:
             now = self._clock()
@@ -129,11 +100,14 @@ class _Wait:
             if news is None:
                 if self._clock() >= self._deadline_s:
                     raise not_ready(list(self._pending.values()), self._clock() - self._began_s)
-            elif isinstance(news, _Answer):
+            elif isinstance(news, Answer):
                 self._take(news, done)
+            elif isinstance(news, Started):
+                if course := self._pending.get(news.service):
+                    course.release(self._clock())
             else:
                 raise stopped(news) if isinstance(news, Death) else news
-        return {service: done[service] for service in self._order}
+        return {service: done[service] for service in self._probes}
 
     def _start_due(self, now: float) -> None:
         for course in self._pending.values():
@@ -149,7 +123,7 @@ class _Wait:
         # the kernel may have interrupted another one.
         return min(self._deadline_s, now + _LONGEST_BLOCK_S, *(course.due_s() for course in self._pending.values()))
 
-    def _take(self, answer: _Answer, done: dict[str, Readiness]) -> None:
+    def _take(self, answer: Answer, done: dict[str, Readiness]) -> None:
         course = answer.course
         if self._pending.get(course.service) is not course:
             return  # an attempt that ended after its service was proven ready
@@ -181,7 +155,7 @@ def check_once(probes: Mapping[str, Probe], limit_s: float) -> dict[str, Attempt
     answers: dict[str, Attempt] = {}
     while len(answers) < len(probes):
         news = watch.next(deadline_s + 0.05 - time.monotonic())
-        if not isinstance(news, _Answer):
+        if not isinstance(news, Answer):
             break
         if isinstance(news.outcome, BaseException):
             raise news.outcome
@@ -190,7 +164,7 @@ def check_once(probes: Mapping[str, Probe], limit_s: float) -> dict[str, Attempt
     return {service: answers.get(service, late) for service in probes}
 
 
-def _repeat(course: Course, deadline_s: float) -> _Answer:
+def _repeat(course: Course, deadline_s: float) -> Answer:
     for tries_left in range(_MOST_RETRIES, 0, -1):
         share_s = max(0.001, (deadline_s - time.monotonic()) / tries_left)
         answer = _try(course, share_s, time.monotonic, long=False)
@@ -199,16 +173,16 @@ def _repeat(course: Course, deadline_s: float) -> _Answer:
     return answer
 
 
-def _try(course: Course, limit_s: float, clock: Callable[[], float], *, long: bool) -> _Answer:
+def _try(course: Course, limit_s: float, clock: Callable[[], float], *, long: bool) -> Answer:
     started_s = clock()
     outcome: Attempt | BaseException
     try:
         outcome = course.probe.attempt(limit_s)
     except BaseException as error:  # noqa: BLE001 - a bug must reach the caller, not die with its thread
         outcome = error
-    return _Answer(course, outcome, started_s, clock(), long)
+    return Answer(course, outcome, started_s, clock(), long)
 
 
-def _in_thread(watch: Watch, work: Callable[[], _Answer]) -> None:
+def _in_thread(watch: Watch, work: Callable[[], Answer]) -> None:
     # Daemon: the program may end while an attempt hangs.
     Thread(target=lambda: watch.answer(work()), name="envctl-probe", daemon=True).start()

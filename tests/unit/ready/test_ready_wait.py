@@ -198,6 +198,30 @@ def test_nothing_to_wait_for() -> None:
     assert wait_until_ready({}, deadline_s=soon(0)) == {}
 
 
+def test_a_service_being_started_is_not_tried_too_early() -> None:
+    """The first try comes when the engine tells of the start: one made earlier spoils the next second of them."""
+    watch, script = Watch(), Scripted(lambda _: READY)
+    tries_before: list[int] = []
+
+    def start() -> None:
+        tries_before.append(len(script.limits))
+        watch.started("db")
+
+    with later(0.3, start):
+        done = wait_until_ready({"db": script}, deadline_s=soon(5), watch=watch, starting=["db"])
+
+    assert tries_before == [0]
+    assert done["db"].attempts == 1
+    assert 290 <= done["db"].ready_ms < 1000
+
+
+def test_a_lost_start_does_not_end_in_a_timeout() -> None:
+    """A service whose start was never told is tried all the same, only later."""
+    done = wait_until_ready({"db": Scripted(lambda _: READY)}, deadline_s=soon(10), starting=["db"])
+
+    assert 2900 <= done["db"].ready_ms < 6000
+
+
 # -- what ends it --------------------------------------------------------------------------------------------------
 
 
