@@ -12,6 +12,7 @@ from envctl.host.config.source import MAX_BYTES
 # A `$` that begins none of the three forms is left alone: `pa$word` and `$HOME` mean themselves.
 _FORM = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}|(\{))")
 
+_ENOUGH = 5  # problems of one value
 _HINT = 'write "${NAME}" or "${NAME:-default}"; "$$" is a plain "$"'
 
 
@@ -49,6 +50,8 @@ class _Expansion:
             dollar, name, default, malformed = match.groups()
             if dollar:
                 return "$"
+            if len(problems) >= _ENOUGH:
+                return ""
             if malformed:
                 problems.append((f'"${{" begins no variable in {shown(match.string)}', _HINT))
                 return ""

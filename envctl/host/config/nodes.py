@@ -148,7 +148,7 @@ class _Builder:
 
     def _ScalarEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802
         _refuse_tag(event, line, column)
-        plain = event.style is None and event.tag is None
+        plain = not event.style and event.tag is None
         node = ScalarNode(line, column, event.value, plain=plain)
         if event.anchor:
             self._anchors[event.anchor] = node
@@ -163,10 +163,10 @@ class _Builder:
 
     def _AliasEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802
         if event.anchor not in self._anchors:
-            raise YamlError(f"the alias *{event.anchor} has no anchor &{event.anchor} above it", line, column)
+            raise YamlError(f"the alias *{event.anchor[:60]} has no anchor above it", line, column)
         node = self._anchors[event.anchor]
         if node is None:
-            raise YamlError(f"the alias *{event.anchor} is inside its own anchor", line, column)
+            raise YamlError(f"the alias *{event.anchor[:60]} is inside its own anchor", line, column)
         self._count(node.size, line, column)
         self._check_depth(node.height, line, column)
         self._place(node, line, column)

@@ -29,7 +29,8 @@ class Problem:
 
     def text(self, file: str) -> str:
         """The line people see, in the form editors and CI systems make clickable."""
-        where = f"{file}:{self.line}:{self.column}: " + (f"{self.path}: " if self.path else "")
+        path = shown(self.path, 200)[1:-1]
+        where = f"{file}:{self.line}:{self.column}: " + (f"{path}: " if path else "")
         return where + self.message + (f" ({self.hint})" if self.hint else "")
 
 
@@ -100,10 +101,10 @@ def _as_dict(problem: Problem) -> dict[str, object]:
     return {name: getattr(problem, name) for name in names}
 
 
-def shown(text: str) -> str:
-    """`text` in double quotes, on one line, without control characters, shortened."""
-    body = repr('"' + text[:80])[2:-1].replace("\\'", "'")
-    return f'"{body}{"…" if len(text) > 80 else ""}"'
+def shown(text: str, limit: int = 80) -> str:
+    """`text` in double quotes, on one line, without control characters, cut to `limit` characters."""
+    body = repr('"' + text[:limit])[2:-1].replace("\\'", "'")
+    return f'"{body}{"…" if len(text) > limit else ""}"'
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

@@ -59,14 +59,16 @@ def service(name: str, node: Node, path: str, context: Context) -> ServiceSpec |
         return None
     fields = Fields(found, path, context)
     image = fields.read("image", _image)
-    kind = _kind(name, image, fields)
-    _check_keys(fields, kind)
-    _check_source(fields, kind)
+    known = _kind(name, image, fields)
+    kind = known or kinds.get(kinds.GENERIC)
+    _check_keys(fields, known)
+    if known:
+        _check_source(fields, known)
     main_name = kind.ports[0].name if kind.ports else "main"
     main = fields.read("port", partial(one_port, main_name))
     ports = combined(main, fields.read("ports", named_ports) or (), kind.ports)
     _check_ports(ports, fields)
-    made = fields.read("build", build)
+    made = fields.read("build", build) if not fields.has("image") else None
     return ServiceSpec(
         name=name,
         kind=kind.name,
@@ -90,18 +92,22 @@ def kind_of_image(image: str) -> str | None:
     return OFFICIAL_IMAGES.get(name.partition(":")[0])
 
 
-def _kind(name: str, image: str | None, fields: Fields) -> Kind:
-    """`kind`, else the service's name, else an official image that is used without ports and check of its own."""
+def _kind(name: str, image: str | None, fields: Fields) -> Kind | None:
+    """`kind`, else the service's name, else an official image that is used without ports and check of its own.
+
+    None where `kind` is given and wrong.
+    """
     if fields.has("kind"):
-        return kinds.get(fields.read("kind", one_of(kinds.names())) or kinds.GENERIC)
+        given = fields.read("kind", one_of(kinds.names()))
+        return kinds.get(given) if given else None
     if name in kinds.names():
         return kinds.get(name)
     plain = image is not None and not fields.has("ports") and not fields.has("ready")
     return kinds.get((kind_of_image(image or "") if plain else None) or kinds.GENERIC)
 
 
-def _check_keys(fields: Fields, kind: Kind) -> None:
-    allowed = [*SERVICE, *kind.options]
+def _check_keys(fields: Fields, kind: Kind | None) -> None:
+    allowed = [*SERVICE, *(kind.options if kind else ())]
     for key, (node, _) in fields.node.items.items():
         if key in allowed:
             continue
@@ -109,7 +115,9 @@ def _check_keys(fields: Fields, kind: Kind) -> None:
             fields.context.report.add(node, fields.path, f"{key} {UNSAFE[key]}", "remove it", unsafe=True)
             continue
         owners = [other for other in kinds.names() if key in kinds.get(other).options]
-        if owners:
+        if owners and kind is None:
+            continue
+        if owners and kind:
             message = f"{shown(key)} is a setting of kind {' and '.join(owners)}, and this service is {kind.name}"
             fields.context.report.add(node, fields.path, message, f"set kind: {owners[0]}")
         else:
