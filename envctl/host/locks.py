@@ -13,8 +13,8 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from envctl.errors import Busy
 from envctl.host import clock, owner, paths
@@ -29,8 +29,7 @@ _LONGEST_PAUSE_S = 0.05
 _LOCK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(NamedTuple):
     """A lock that is held.
 
     Attributes:
@@ -42,8 +41,7 @@ class Lock:
     fd: int
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(NamedTuple):
     """Who holds a lock, as the holder wrote it down.
 
     Attributes:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import binascii
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from envctl.errors import PortsExhausted
 from envctl.host.port_range import DENIED
 from envctl.model import PortLease, Stack
 
 
-@dataclass(frozen=True, slots=True)
-class WantedPort:
+class WantedPort(NamedTuple):
     """A port to be leased.
 
     Attributes:
@@ -44,8 +43,7 @@ class Conflict(Exception):
         self.holder = holder
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One stack's request.
 
     Attributes:

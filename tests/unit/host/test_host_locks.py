@@ -188,7 +188,7 @@ def test_lock_file_removed_by_hand_does_not_split_the_lock(tmp_path: Path, monke
         real(fd, operation)
 
     monkeypatch.setattr(locks.fcntl, "flock", remove_first)
-    with take(tmp_path) as lock:
+    with take(tmp_path, timeout_s=5) as lock:
         assert lock.path.stat().st_ino == os.fstat(lock.fd).st_ino
         with pytest.raises(Busy), take(tmp_path):
             pass

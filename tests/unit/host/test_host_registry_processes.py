@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ import pytest
 from registry_samples import THREE, claim, identity, lease
 
 from envctl.host import clock
-from envctl.host.registry import Registry
+from envctl.host.registry import Registry, queue
+from envctl.host.registry.queue import writers_turn
 
 HERE = str(Path(__file__).parent)
 
@@ -64,7 +66,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from registry_samples import claim, lease
-from envctl.host.registry import Registry
+from envctl.host.registry import Registry, queue
+from envctl.host.registry.queue import writers_turn
 from envctl.model import EnvironmentState
 registry = Registry.open(Path(sys.argv[1]))
 print("ready", flush=True)
@@ -144,6 +147,34 @@ def test_write_lock_is_taken_before_anything_is_read(tmp_path: Path) -> None:
         other = sqlite3.connect(tmp_path / "state" / "registry.db", timeout=0, isolation_level=None)
         with closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
+
+
+def test_writers_take_turns(tmp_path: Path) -> None:
+    """Who waits goes on as soon as the one before is done, not before."""
+    order: list[str] = []
+    (tmp_path / "locks").mkdir()
+
+    def second() -> None:
+        with writers_turn(tmp_path):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with writers_turn(tmp_path):
+        thread.start()
+        thread.join(0.05)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+
+
+def test_queue_that_cannot_be_used_is_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only disk, or a writer stopped for minutes, does not keep SQLite from deciding."""
+    with writers_turn(tmp_path / "absent"):
+        pass
+    (tmp_path / "locks").mkdir()
+    monkeypatch.setattr(queue, "_PATIENCE_S", 0.02)
+    with writers_turn(tmp_path), writers_turn(tmp_path):
+        pass
 
 
 def test_child_opens_a_connection_of_its_own(tmp_path: Path) -> None:
