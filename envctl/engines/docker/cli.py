@@ -65,20 +65,36 @@ class Call:
         try:
             out, err = self.process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
+            self.end()
             raise EngineTimeout(
                 f"the Docker engine did not answer within {limit_s:.0f} s",
                 cause=f"no answer to: docker {' '.join(self.arguments)}",
                 fix=["look at the engine's log (journalctl -u docker), or restart it"],
             ) from None
         except BaseException:
-            self.process.kill()
-            self.process.communicate()
+            self.end()
             raise
         if self.process.returncode != 0:
             raise classify(err.decode(errors="replace") or out.decode(errors="replace"), doing=self.doing)
         return out.decode(errors="replace")
+
+    def end(self) -> None:
+        """End the call, if it still runs; nobody wants the answer any more."""
+        self.process.kill()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+        self.process.wait()
+
+
+def answers(calls: Sequence[Call]) -> list[str]:
+    """What several calls printed. When one fails the others are ended, so that none outlives its question."""
+    try:
+        return [call.answer() for call in calls]
+    except BaseException:
+        for call in calls:
+            call.end()
+        raise
 
 
 def start(endpoint: Endpoint, arguments: Sequence[str], *, doing: str) -> Call:

@@ -52,17 +52,18 @@ class Look:
 
     def result(self) -> Observed:
         """Wait for the calls and say what is there. Raises EngineUnavailable errors."""
+        texts = dict(zip(self.calls, cli.answers(list(self.calls.values())), strict=True))
         services: dict[str, ObservedService] = {}
         ours: dict[str, list[str]] = {"network": [], "volume": []}
         foreign: list[str] = []
-        for row in _rows(self.calls["container"].answer()):
+        for row in _rows(texts["container"]):
             handle, name, state, status, image, ports, registry, stack, *labels = row
             if (registry, stack) == (self.registry_id, self.stack.id):
                 services[labels[0]] = _service(handle, state, status, image, ports, labels)
             elif self._is_our_name("container", name):
                 foreign.append(f"container {name}")
         for noun, names in ours.items():
-            for name, registry, stack, _ in _rows(self.calls[noun].answer()) if noun in self.calls else ():
+            for name, registry, stack, _ in _rows(texts.get(noun, "")):
                 if (registry, stack) == (self.registry_id, self.stack.id):
                     names.append(name)
                 elif self._is_our_name(noun, name):
@@ -142,10 +143,11 @@ def owned(endpoint: Endpoint, stack_id: str, registry_id: str) -> Owned:
     containers = cli.start(endpoint, listing, doing="list containers")
     networks = cli.start(endpoint, ["network", "ls", *where, "--format", _OTHER], doing="list networks")
     volumes = cli.start(endpoint, ["volume", "ls", *where, "--format", _OTHER], doing="list volumes")
-    volume_rows = list(_rows(volumes.answer()))
+    handles, network_rows, volume_text = cli.answers([containers, networks, volumes])
+    volume_rows = list(_rows(volume_text))
     return Owned(
-        tuple(containers.answer().split()),
-        tuple(row[0] for row in _rows(networks.answer())),
+        tuple(handles.split()),
+        tuple(row[0] for row in _rows(network_rows)),
         tuple(row[0] for row in volume_rows),
         frozenset(row[0] for row in volume_rows if row[3] == "true"),
     )
@@ -157,7 +159,12 @@ def images_present(endpoint: Endpoint, references: Iterable[str]) -> dict[str, b
         reference: cli.start(endpoint, ["image", "inspect", "--format", "{{.Id}}", reference], doing="look at images")
         for reference in dict.fromkeys(references)
     }
-    return {reference: _succeeds(call) for reference, call in calls.items()}
+    try:
+        return {reference: _succeeds(call) for reference, call in calls.items()}
+    except BaseException:
+        for call in calls.values():
+            call.end()
+        raise
 
 
 def _succeeds(call: cli.Call) -> bool:
