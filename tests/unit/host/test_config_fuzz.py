@@ -61,7 +61,7 @@ def outcome(folder: Path, content: bytes) -> None:
 
 # No shrinking: it takes minutes for trees, and an example as found says enough.
 _phases = (Phase.explicit, Phase.reuse, Phase.generate)
-_quick = settings(max_examples=150, deadline=None, phases=_phases, suppress_health_check=[HealthCheck.too_slow])
+_quick = settings(max_examples=80, deadline=None, phases=_phases, suppress_health_check=[HealthCheck.too_slow])
 
 
 @_quick
@@ -85,7 +85,7 @@ def test_any_tree(folder: Path, tree: object) -> None:
     outcome(folder, yaml.safe_dump(tree, allow_unicode=True).encode())
 
 
-@settings(_quick, max_examples=250)
+@settings(_quick, max_examples=60)
 @given(tree=_files)
 def test_any_settings(folder: Path, tree: object) -> None:
     """The right keys with wrong, odd and right values."""
