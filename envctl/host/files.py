@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 
 from envctl.errors import CannotWrite
-from envctl.host import owner
+from envctl.host import clock, owner
 from envctl.model import Owner
 
 _TEMPORARY = re.compile(r"\..+\.(\d+)-(\d+)-[0-9a-f]{8}\.tmp")
+_STALE_S = 60.0
 _CAUSES = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your disk quota is used up",
@@ -79,8 +80,9 @@ def sync_directory(path: Path) -> None:
 
 
 def sweep(directory: Path) -> int:
-    """Removes temporary files whose writer is dead; returns how many. Never raises: it is housekeeping."""
+    """Removes temporary files a minute old whose writer is dead; returns how many. Never raises: it is housekeeping."""
     removed = 0
+    newest_s = clock.now().timestamp() - _STALE_S
     try:
         found = list(directory.iterdir())
     except OSError:
@@ -90,6 +92,8 @@ def sweep(directory: Path) -> int:
         if not match or owner.is_alive(Owner("", int(match[1]), int(match[2]))):
             continue
         try:
+            if file.lstat().st_mtime > newest_s:  # of a process in another container, perhaps, that we cannot see
+                continue
             file.unlink()
             removed += 1
         except OSError:

@@ -109,6 +109,7 @@ def making(state: Path) -> AbstractContextManager[locks.Lock]:
 
 def make(state: Path, path: Path) -> sqlite3.Connection:
     """Makes a good registry out of whatever is there; to be called while holding `making`."""
+    files.sweep(state)
     condition, connection = examine(path)  # somebody else may have been first
     if connection is not None and condition is Condition.GOOD:
         return connection

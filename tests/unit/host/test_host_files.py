@@ -100,7 +100,11 @@ def test_sweep_removes_temporaries_of_the_dead_only(tmp_path: Path) -> None:
     other = tmp_path / ".something.tmp"
     for path in (dead, alive, other):
         path.write_text("")
+        os.utime(path, (0, 0))
+    recent = tmp_path / f".f.{me.pid}-{me.start_ticks - 1}-4567abcd.tmp"
+    recent.write_text("")
     assert files.sweep(tmp_path) == 1
+    recent.unlink()
     assert sorted(tmp_path.iterdir()) == sorted([alive, other])
     assert files.sweep(tmp_path / "absent") == 0
 

@@ -127,7 +127,7 @@ def test_kill_at_any_moment_leaves_a_sound_registry(tmp_path: Path) -> None:
     dice = random.Random(7)
     with Registry.open(state) as registry:
         claim(registry, "bystander")
-    for turn in range(12):
+    for turn in range(8):
         child = start(CHURN, state, f"b{turn % 3}")
         with child:
             assert child.stdout is not None
