@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from envctl.cli import failure, output
+from envctl.cli import output
 from envctl.cli.group import root
 from envctl.cli.settings import Settings
 from envctl.errors import EnvctlError, UsageError
@@ -44,7 +44,9 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: a bug gets a file and a message, not a screen of text
         if settings.verbose:
             sys.excepthook(type(error), error, error.__traceback__)
-        return _failed(failure.bug(error, arguments), arguments, settings)
+        from envctl.cli.failure import bug
+
+        return _failed(bug(error, arguments), arguments, settings)
 
 
 def _invoke(arguments: Sequence[str], settings: Settings) -> int:
@@ -62,8 +64,10 @@ def _invoke(arguments: Sequence[str], settings: Settings) -> int:
 
 
 def _failed(error: EnvctlError, arguments: Sequence[str], settings: Settings) -> int:
+    from envctl.cli.failure import tell
+
     as_json = settings.format == "json" or (settings.format is None and _asks_for_json(arguments))
-    failure.tell(error, as_json=as_json, no_color=settings.no_color)
+    tell(error, as_json=as_json, no_color=settings.no_color)
     return error.exit
 
 

@@ -5,8 +5,10 @@ Its functions have the signatures of `envctl.environment` and `envctl.fleet`; a 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from envctl.environment import Selection
 from envctl.model import Connection, EnvironmentState, Identity, ServiceState
@@ -179,3 +181,25 @@ class Conductor:
 
 ENVIRONMENT_FUNCTIONS = ("up", "dry_run", "render", "recorded", "status", "logs", "execute", "down")
 FLEET_FUNCTIONS = ("list_environments", "down_all")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call ended."""
+
+    exit: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Stdout, parsed."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> Any:
+        """The error on stderr, parsed."""
+        return json.loads(self.err)["error"]
+
+
+Call = Callable[..., Outcome]

@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cli_samples import ENVIRONMENT_FUNCTIONS, FLEET_FUNCTIONS, Conductor
+from cli_samples import ENVIRONMENT_FUNCTIONS, FLEET_FUNCTIONS, Call, Conductor, Outcome
 
 from envctl import environment, fleet
 from envctl.cli.main import run
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a call ended."""
-
-    exit: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Stdout, parsed."""
-        return json.loads(self.out)
-
-    @property
-    def error(self) -> Any:
-        """The error on stderr, parsed."""
-        return json.loads(self.err)["error"]
-
-
-Call = Callable[..., Outcome]
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from cli_samples import ENVIRONMENT_FUNCTIONS, FLEET_FUNCTIONS, PASSWORD, TOKEN, Conductor, report
-from conftest import Call
+from cli_samples import ENVIRONMENT_FUNCTIONS, FLEET_FUNCTIONS, PASSWORD, TOKEN, Call, Conductor, report
 
 from envctl.environment import Selection
 from envctl.errors import EnvironmentNotFound, Interrupted

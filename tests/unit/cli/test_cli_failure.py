@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_samples import PASSWORD, Conductor
-from conftest import Call
+from cli_samples import PASSWORD, Call, Conductor
 
 from envctl.cli import failure
 from envctl.errors import EngineUnreachable, Interrupted, Leftovers, ServiceExited, ServiceNotReady, leaves

@@ -96,7 +96,7 @@ except Interrupted as error:
     )
     child.expect("cleaning")
     child.send(signal.SIGTERM)
-    child.send(signal.SIGINT)
+    child.send(signal.SIGTERM)
     assert child.process.stdin is not None
     child.process.stdin.write("cleaned\n")
     child.process.stdin.flush()
