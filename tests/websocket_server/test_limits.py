@@ -59,6 +59,7 @@ async def test_slow_client_is_closed_with_4008_and_others_are_not_affected(
         await fast.subscribe(channel)
         await flood(server, channel, publisher)
         await publisher.publish(channel, "end")
+        assert server.events("client_too_slow", reason="its queue is full")
         assert await slow.closed() == 4008
         received = 0
         while (await fast.receive())["data"] != "end":

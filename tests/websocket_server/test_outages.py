@@ -139,9 +139,27 @@ async def test_publish_to_a_frozen_redis_is_refused_in_time(
     async with peer(server) as client:
         own_valkey.freeze()
         await assert_unavailable(client, channel)
+        assert server.events("dependency_unavailable", error="no answer in 2 s")
         own_valkey.thaw()
         await server.ready()
         await client.subscribe(channel)
+
+
+async def test_subscription_is_not_acknowledged_before_redis_has_confirmed_it(
+    start_server: StartServer, own_valkey: Valkey, channel: str
+) -> None:
+    """While Redis holds its confirmation back, so does the server; other clients are served meanwhile."""
+    own_valkey.start()
+    server = start_server(own_valkey.environment)
+    await server.ready()
+    async with peer(server) as client, peer(server) as other:
+        own_valkey.freeze()
+        await client.send(type="subscribe", channel=channel, id="early")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.receive(), 0.2)
+        assert (await other.ask("ping"))["type"] == "pong"
+        own_valkey.thaw()
+        assert await client.receive() == {"type": "subscribed", "channel": channel, "id": "early"}
 
 
 async def test_wrong_password_is_told_without_the_password(

@@ -113,9 +113,12 @@ async def test_closed_outbox_lets_go_of_everyone() -> None:
 async def test_outbox_is_flushed_when_the_last_frame_was_sent() -> None:
     """Taking the last frame is not the end; asking for the next one is, for only then was it sent."""
     outbox = Outbox(5)
+    taking = asyncio.create_task(outbox.take())
+    await asyncio.sleep(0)
+    await outbox.flushed()
     outbox.offer(b"1")
     flushed = asyncio.create_task(outbox.flushed())
-    assert await outbox.take() == b"1"
+    assert await taking == b"1"
     await asyncio.sleep(0)
     assert not flushed.done()
     asking = asyncio.create_task(outbox.take())
@@ -304,4 +307,21 @@ async def test_message_that_cannot_be_sent_for_long_closes_its_client(monkeypatc
     async with asyncio.timeout(10):
         assert await connection.closed == 4008
     assert not client.offer(b"y")
+    await client.ended()
+
+
+@pytest.mark.asyncio
+async def test_client_that_is_to_go_takes_no_more_messages() -> None:
+    """While the rest of its queue is sent a client accepts nothing new, and is not mistaken for a slow one."""
+    connection = StuckConnection()
+    client = client_module.Client(cast("ServerConnection", connection), 100, Instruments())
+    assert client.offer(b"last")
+    going = asyncio.create_task(client.go_away())
+    await asyncio.sleep(0)
+    assert not client.offer(b"late")
+    with pytest.raises(OutboxClosed):
+        await client.reply(b"late")
+    assert not going.done()
+    assert not connection.closed.done()
+    going.cancel()
     await client.ended()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
 
 from .logs import Redactor, configure, event
-from .server import Server
+from .server import CannotListen, Server
 from .settings import Settings, SettingsError, load
 
 EX_OSERR = 71
@@ -26,9 +27,12 @@ def start() -> int:
     configure(settings.log_level, redact)
     try:
         asyncio.run(_serve(settings, redact))
-    except OSError as error:
-        _complain(f"PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}")
+    except CannotListen as error:
+        _complain(f"HOST, PORT: {error}")
         return EX_OSERR
+    except Exception as error:  # a bug; told like everything else, without secrets
+        event("crashed", level=logging.CRITICAL, exc_info=error)
+        raise SystemExit(1) from error
     return 0
 
 

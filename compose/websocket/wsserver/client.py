@@ -34,14 +34,17 @@ class Client:
         self._connection = connection
         self._outbox = Outbox(max_queue)
         self._instruments = instruments
+        self._leaving = False
         self._closing: asyncio.Task[None] | None = None
         self._writer = asyncio.create_task(self._write())
 
     def offer(self, frame: bytes) -> bool:
         """Queue a message. If there is no room, close this client rather than lose the message silently."""
+        if self._leaving:
+            return False
         taken = self._outbox.offer(frame)
         if not taken:
-            self._drop()
+            self._drop("its queue is full")
         return taken
 
     async def reply(self, frame: bytes) -> None:
@@ -50,16 +53,15 @@ class Client:
         Raises:
             OutboxClosed: if the client is being closed.
         """
+        if self._leaving:
+            raise OutboxClosed
         await self._outbox.put(frame)
 
     async def go_away(self) -> None:
-        """Send what is queued, then close with 1001."""
+        """Send what is queued, and nothing that comes after it, then close with 1001."""
+        self._leaving = True
         await self._outbox.flushed()
         await self._connection.close(GOING_AWAY, "server is going away")
-
-    def cut(self) -> None:
-        """End the connection without a word."""
-        self._connection.transport.abort()
 
     async def ended(self) -> None:
         """Clean up, after the connection is closed."""
@@ -76,14 +78,14 @@ class Client:
                     await self._connection.send(frame, text=True)
                 self._instruments.sent.add()
         except TimeoutError:
-            self._drop()
+            self._drop(f"nothing could be sent for {SEND_TIMEOUT_S:g} s")
         except (ConnectionClosed, OutboxClosed):
             self._outbox.close()
 
-    def _drop(self) -> None:
+    def _drop(self, reason: str) -> None:
         if self._closing is None:
             self._instruments.slow_clients.add()
-            event("client_too_slow", client=self.number, queued=len(self._outbox))
+            event("client_too_slow", client=self.number, reason=reason)
             self._outbox.close()
             self._closing = asyncio.create_task(self._close_slow())
 
@@ -93,4 +95,4 @@ class Client:
             async with asyncio.timeout(SLOW_CLOSE_TIMEOUT_S):
                 await self._connection.close(SLOW_CONSUMER, "slow consumer")
         except TimeoutError:
-            self.cut()
+            self._connection.transport.abort()

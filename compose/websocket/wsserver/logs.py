@@ -63,7 +63,7 @@ def configure(level: str, redact: Redactor) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # These libraries log whole requests and URLs, and thereby the token and passwords, when something fails or
     # when debugging. What matters of it is counted or logged by this server itself.
-    for library in ("websockets", "psycopg", "redis", "push_response", "asyncio"):
+    for library in ("websockets", "psycopg", "redis", "push_response"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
 
 

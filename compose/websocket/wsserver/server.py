@@ -29,6 +29,10 @@ FAREWELL_S = 0.5
 """How long, after all clients are gone, HTTP connections may still be open when the process ends."""
 
 
+class CannotListen(Exception):
+    """The address is taken, not of this machine, or not allowed."""
+
+
 class Server:
     """Everything one process serves."""
 
@@ -55,7 +59,7 @@ class Server:
         """Serve until ``stop`` is set, then go away in order.
 
         Raises:
-            OSError: if the address cannot be listened on.
+            CannotListen: if the address cannot be had.
         """
         listener = await self._listen()
         links = [asyncio.create_task(link.run()) for link in self._links.values() if link]
@@ -74,16 +78,19 @@ class Server:
 
     async def _listen(self) -> WebSocketServer:
         settings = self._settings
-        listener = await serve(
-            self._serve_client,
-            settings.host,
-            settings.port,
-            process_request=self._endpoints.decide,
-            max_size=settings.limits.message_bytes,
-            close_timeout=settings.drain_timeout_s,
-            server_header=None,
-            compression=None,  # costs more than it saves on the short way between a test and its server
-        )
+        try:
+            listener = await serve(
+                self._serve_client,
+                settings.host,
+                settings.port,
+                process_request=self._endpoints.decide,
+                max_size=settings.limits.message_bytes,
+                close_timeout=settings.drain_timeout_s,
+                server_header=None,
+                compression=None,  # costs more than it saves on the short way between a test and its server
+            )
+        except OSError as error:
+            raise CannotListen(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
         host, port = listener.sockets[0].getsockname()[:2]
         event("listening", host=host, port=port, path=settings.path, pid=os.getpid())
         return listener
@@ -93,10 +100,7 @@ class Server:
         self._hub.attach(client)
         event("client_connected", client=client.number)
         try:
-            async for raw in connection:
-                await client.reply(await self._commands.answer(client, raw))
-        except (ConnectionClosed, OutboxClosed):
-            await connection.wait_closed()
+            await self._converse(connection, client)
         except Exception as error:
             event("client_failed", level=logging.ERROR, client=client.number, exc_info=error)
             raise
@@ -104,6 +108,17 @@ class Server:
             await self._commands.goodbye(client)
             await client.ended()
             event("client_gone", client=client.number, code=connection.close_code)
+
+    async def _converse(self, connection: ServerConnection, client: Client) -> None:
+        """Answer until the connection is closed."""
+        with suppress(ConnectionClosed):
+            try:
+                async for raw in connection:
+                    await client.reply(await self._commands.answer(client, raw))
+            except OutboxClosed:
+                # It is being closed. Its own close frame comes behind all that it has sent already.
+                async for _ in connection:
+                    pass
 
     async def _drain(self, listener: WebSocketServer) -> None:
         """Close all clients while HTTP still answers, so that whoever asks learns "not ready" and not "refused"."""
@@ -115,8 +130,6 @@ class Server:
                 await asyncio.gather(*(client.go_away() for client in clients))
         except TimeoutError:
             event("drain_timeout", level=logging.WARNING, clients=len(self._hub.clients))
-            for client in clients:
-                client.cut()
         listener.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_S):
