@@ -1,5 +1,6 @@
-"""Show what was found on this machine, what was decided, and how to fix each problem.
+"""Show what was found here, and how to fix what is wrong.
 
+Engine, versions, address, state directory, port range, images, configuration: what was decided and by which setting.
 Exit code 0 when `envctl up` can be expected to work, else that of the first problem in its way. Changes nothing.
 
 Examples:

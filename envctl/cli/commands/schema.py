@@ -2,6 +2,7 @@
 
 Examples:
   envctl schema > envctl.schema.json
+  envctl schema | jq '.properties | keys'
 """
 
 from __future__ import annotations

@@ -130,6 +130,7 @@ def test_env_for_github_on_stdout_keeps_masks_out_of_it(envctl: Call) -> None:
     assert f"::add-mask::{PASSWORD}" in outcome.err.splitlines()
 
 
+@pytest.mark.provokes("CANNOT_WRITE")
 def test_env_to_a_folder_that_is_not_there_says_so(envctl: Call, tmp_path: Path) -> None:
     """A file that cannot be written is error 73, in either way of writing."""
     for form in ("dotenv", "github"):
@@ -151,6 +152,7 @@ def test_url_prints_one_url(envctl: Call, arguments: tuple[str, ...], url: str) 
     assert envctl("url", *arguments, "--format", "json").json == {"service": arguments[0], "url": url}
 
 
+@pytest.mark.provokes("NO_SERVICE")
 def test_url_of_what_is_not_there(envctl: Call) -> None:
     """An unknown service is 66 with the one that was meant; an unknown or missing port is a usage error."""
     missing = envctl("url", "postgre", "--format", "json")
@@ -312,6 +314,7 @@ def test_explain_knows_every_code(envctl: Call) -> None:
     assert envctl("explain").exit == 0
 
 
+@pytest.mark.provokes("NO_CODE")
 def test_explain_of_an_unknown_code_suggests_one(envctl: Call) -> None:
     """A mistyped code leads to the right one."""
     outcome = envctl("explain", "PORT_INUSE", "--format", "json")

@@ -76,6 +76,7 @@ def test_secrets_are_hidden_in_every_part_of_an_error(envctl: Call, conductor: C
         assert "someone" in err
 
 
+@pytest.mark.provokes("USAGE")
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
@@ -104,6 +105,7 @@ def test_a_wrong_command_line_is_json_where_json_was_asked_for(envctl: Call) -> 
     assert envctl("exec", "--nonsense", "postgres", "--", "--format", "json").err.startswith("error[USAGE]")
 
 
+@pytest.mark.provokes("BUG")
 def test_a_bug_is_saved_to_a_private_file(envctl: Call, conductor: Conductor, tmp_path: Path) -> None:
     """The user sees one message that names the file; the file has the traceback and no password."""
     log.keep_secret([PASSWORD])

@@ -37,6 +37,7 @@ environment.logs = logs
 """
 
 
+@pytest.mark.provokes("INTERRUPTED")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_rolls_back_and_sets_the_exit_code(tmp_path: Path, number: int) -> None:
     """The work is undone before the program ends, the message tells, no progress thread holds it up."""
