@@ -65,13 +65,15 @@ def overlaps(one: Span, other: Span) -> bool:
     return one[0] <= other[1] and other[0] <= one[1]
 
 
-def blocks(pool: str, prefix: int) -> list[str]:
-    """All networks of this prefix length inside `pool`, in order."""
+def blocks(pool: str, prefix: int, start: int = 0) -> Iterator[str]:
+    """All networks of this prefix length inside `pool`, once round from number `start` (taken modulo their number)."""
     span = parse(pool)
     if span is None:
         raise ValueError(f"not an IPv4 network: {pool!r}")
     step = 1 << (32 - prefix)
-    return [f"{_dotted(first)}/{prefix}" for first in range(span[0], span[1] + 1, step)]
+    number = (span[1] - span[0] + 1) // step
+    for offset in range(number):
+        yield f"{_dotted(span[0] + (start + offset) % number * step)}/{prefix}"
 
 
 def _dotted(address: int) -> str:

@@ -53,10 +53,7 @@ def lease(
 def candidates(project: str) -> Iterator[str]:
     """Every subnet that may be chosen, in each pool starting where this stack always starts."""
     for pool in POOLS:
-        blocks = subnets.blocks(pool, PREFIX)
-        start = binascii.crc32(project.encode()) % len(blocks)
-        yield from blocks[start:]
-        yield from blocks[:start]
+        yield from subnets.blocks(pool, PREFIX, start=binascii.crc32(project.encode()))
 
 
 def _overlaps_any(subnet: str, busy: Sequence[subnets.Span]) -> bool:

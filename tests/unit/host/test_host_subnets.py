@@ -41,11 +41,14 @@ def test_single_address_and_host_bits() -> None:
 
 def test_blocks_cover_the_pool() -> None:
     """A /16 holds 4096 networks of 16 addresses, in order."""
-    found = subnets.blocks("10.213.0.0/16", 28)
+    found = list(subnets.blocks("10.213.0.0/16", 28))
     assert len(found) == 4096
     assert found[0] == "10.213.0.0/28"
     assert found[17] == "10.213.1.16/28"
     assert found[-1] == "10.213.255.240/28"
+    turned = list(subnets.blocks("10.213.0.0/16", 28, start=4096 + 4095))
+    assert turned[:2] == [found[-1], found[0]]
+    assert set(turned) == set(found)
 
 
 def test_routes_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
