@@ -63,7 +63,9 @@ def _draft(file: str, raw_name: str, raw: dict[str, Any], names: Mapping[str, st
         draft.settings["kind"] = draft.kind
     if "build" in raw:
         draft.settings["build"] = _build(raw["build"])
-    draft.settings["depends_on"] = [names.get(other, other) for other in _list(raw.get("depends_on"))]
+    draft.settings["depends_on"] = [
+        names.get(other, other) for other in _list(raw.get("depends_on")) if isinstance(other, str)
+    ]
     if get(draft.kind).image:
         _settings_of_kind(draft, raw)
     else:

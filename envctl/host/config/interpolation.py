@@ -12,7 +12,7 @@ from envctl.host.config.source import MAX_BYTES
 # A `$` that begins none of the three forms is left alone: `pa$word` and `$HOME` mean themselves.
 _FORM = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}|(\{))")
 
-_ENOUGH = 5  # problems of one value
+_MANY = 1000
 _HINT = 'write "${NAME}" or "${NAME:-default}"; "$$" is a plain "$"'
 
 
@@ -44,14 +44,16 @@ class _Expansion:
                 self.walk(value, f"{path}.{key}" if path else key)
 
     def _scalar(self, node: ScalarNode, path: str) -> None:
+        if node.text.count("$") > _MANY:
+            self._report.add(node, path, f'more than {_MANY} times "$" in one value')
+            self._report.ignore(node)
+            return
         problems: list[tuple[str, str]] = []
 
         def replacement(match: re.Match[str]) -> str:
             dollar, name, default, malformed = match.groups()
             if dollar:
                 return "$"
-            if len(problems) >= _ENOUGH:
-                return ""
             if malformed:
                 problems.append((f'"${{" begins no variable in {shown(match.string)}', _HINT))
                 return ""

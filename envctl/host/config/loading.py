@@ -45,7 +45,7 @@ def load(path: Path | None, start: Path, environ: Mapping[str, str]) -> Environm
 
     Raises:
         ConfigNotFound: `path` does not exist, or is no file that can be read.
-        ConfigInvalid: The file has errors; all are listed.
+        ConfigInvalid: The file has errors; all are listed. Also where it is too large or not UTF-8.
         UnsafeSetting: All that is wrong with the file is that settings are unsafe.
     """
     start = Path(os.path.abspath(start))  # noqa: PTH100 -- links stay as the user wrote them
@@ -57,6 +57,9 @@ def load(path: Path | None, start: Path, environ: Mapping[str, str]) -> Environm
     try:
         content = source.read_text(file)
     except source.Unreadable as error:
+        if error.line is not None:
+            report = Report(file, shown_file, [Problem(error.line, 1, "", f"the file {error}")])
+            report.raise_all()
         raise _unreadable(file, shown_file, error) from error
     return parse(content, file, shown_file, environ)
 

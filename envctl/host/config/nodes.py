@@ -30,7 +30,8 @@ class YamlError(Exception):
         self.message, self.line, self.column, self.hint = message, line, column, hint
 
 
-@dataclass(slots=True, eq=False)
+# Only __init__ is generated: the other methods have no use here and cost import time.
+@dataclass(slots=True, eq=False, repr=False)
 class ScalarNode:
     """One value. `plain` is false for quoted and block text; `expanded` is true once a variable was put in."""
 
@@ -56,7 +57,7 @@ class ScalarNode:
         return "number" if _FLOAT.fullmatch(self.text) else "text"
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ListNode:
     """A sequence."""
 
@@ -67,7 +68,7 @@ class ListNode:
     height: int = 0
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class MapNode:
     """A mapping: key text → (the key's own node, value)."""
 

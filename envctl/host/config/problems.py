@@ -34,7 +34,7 @@ class Problem:
         return where + self.message + (f" ({self.hint})" if self.hint else "")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Report:
     """The problems of one file.
 

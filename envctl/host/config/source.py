@@ -23,11 +23,13 @@ class Unreadable(Exception):
 
     Attributes:
         absent: Whether there is no such file.
+        line: Where the content is wrong, or None where there is no content to speak of.
     """
 
-    def __init__(self, reason: str, *, absent: bool = False) -> None:
+    def __init__(self, reason: str, *, absent: bool = False, line: int | None = None) -> None:
         super().__init__(reason)
         self.absent = absent
+        self.line = line
 
 
 def repository_root(start: Path) -> Path:
@@ -58,7 +60,8 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
     try:
         return _read_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Unreadable(f"is not UTF-8 text: byte {error.start + 1} is {error.object[error.start]:#04x}") from error
+        reason = f"is not UTF-8 text: byte {error.start + 1} is {error.object[error.start]:#04x}"
+        raise Unreadable(reason, line=error.object.count(b"\n", 0, error.start) + 1) from error
 
 
 def _read_bytes(path: Path, limit: int) -> bytes:
@@ -75,7 +78,7 @@ def _read_bytes(path: Path, limit: int) -> bytes:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a valid path"
         raise Unreadable(f"cannot be read: {reason}") from error
     if len(content) > limit:
-        raise Unreadable(f"is larger than {limit // 1024} KiB")
+        raise Unreadable(f"is larger than {limit // 1024} KiB", line=1)
     return content
 
 

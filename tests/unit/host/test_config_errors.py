@@ -207,20 +207,25 @@ def test_a_syntax_error_shows_its_line(tmp_path: Path) -> None:
     assert line[mark.index("^")] == "}"
 
 
-@pytest.mark.parametrize("kind", ["fifo", "directory", "device", "large", "binary"])
-def test_what_is_no_readable_text_is_refused_at_once(tmp_path: Path, kind: str) -> None:
-    """Pipes and devices are never opened, nothing endless is read, and bytes that are not UTF-8 are named."""
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """Pipes and devices are never opened, so nothing hangs and nothing endless is read."""
     path = tmp_path / "envctl.yaml"
     if kind == "fifo":
         os.mkfifo(path)
     elif kind == "directory":
         path.mkdir()
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
     else:
-        path.write_bytes(b"#" * (1024**2 + 1) if kind == "large" else b"name: \xff")
-    with pytest.raises(ConfigNotFound):
+        path.symlink_to("/dev/zero")
+    with pytest.raises(ConfigNotFound, match=f"is a {kind.replace('fifo', 'named pipe')}"):
         load(None, tmp_path, {})
+
+
+def test_bytes_that_are_no_text_and_endless_files_are_invalid(tmp_path: Path) -> None:
+    """A wrong encoding is named by line and byte; a file that is too large is not read further."""
+    assert problems(tmp_path, b"name: a\nx: \xff")[0]["line"] == 2
+    assert "UTF-8" in problems(tmp_path, "name: a".encode("utf-16"))[0]["message"]
+    assert "larger than 1024 KiB" in problems(tmp_path, "#" * (1024**2 + 1))[0]["message"]
 
 
 BOMBS = {
@@ -247,7 +252,7 @@ def test_no_small_file_costs_more_than_a_moment(tmp_path: Path, name: str) -> No
     """Expansion, depth and the number of problems are bounded, so hostile files end in an error at once."""
     began = time.process_time()
     found = problems(tmp_path, BOMBS[name])
-    assert time.process_time() - began < 1.5
+    assert time.process_time() - began < 3  # well below a second alone; several times that on a crowded machine
     assert 1 <= len(found) <= 100
 
 
