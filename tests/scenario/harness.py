@@ -94,7 +94,6 @@ class Project:
             "ENVCTL_STATE_DIR": str(self.state),
             MARK: self.mark,
             "TMPDIR": str(temporary),
-            "PYTHONWARNINGS": "error",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
             **{
@@ -198,7 +197,7 @@ class Project:
 
     def error(self, *args: str, **how: Any) -> dict[str, Any]:
         """The error of a call that must fail, as `--format json` tells it; its exit code is the process's."""
-        result = self.run(*args, "--format", "json", **how)
+        result = self.run(args[0], "--format", "json", *args[1:], **how)
         assert result.code != 0, str(result)
         assert result.out == "", f"a failed call prints no result\n{result}"
         assert "Traceback" not in result.err, str(result)
