@@ -183,10 +183,22 @@ class BringUp:
             if not plan.subjects(Verb.START):
                 return wait_until_ready(probes, deadline_s=deadline_s, watch=watch, on_event=self._tell)
             start = self.engine.start(
-                plan, stack, folder, lock_fd=self.lock.fd, failed=watch.abort, progress=self.progress
+                plan,
+                stack,
+                folder,
+                lock_fd=self.lock.fd,
+                started=watch.started,
+                failed=watch.abort,
+                progress=self.progress,
             )
             try:
-                readiness = wait_until_ready(probes, deadline_s=deadline_s, watch=watch, on_event=self._tell)
+                readiness = wait_until_ready(
+                    probes,
+                    deadline_s=deadline_s,
+                    watch=watch,
+                    starting=plan.subjects(Verb.START),
+                    on_event=self._tell,
+                )
                 start.wait()
             except BaseException:
                 start.cancel()

@@ -122,6 +122,7 @@ class Engine(Protocol):
         folder: Path,
         *,
         lock_fd: int,
+        started: Callable[[str], None],
         failed: Callable[[BaseException], None],
         progress: Progress,
     ) -> Start:
@@ -132,6 +133,7 @@ class Engine(Protocol):
             stack: Its leases and credentials.
             folder: Where `prepare` put the document.
             lock_fd: A lock the engine's child must keep held while it lives, even if we are killed.
+            started: Called from another thread for each service whose process and network are there.
             failed: Called from another thread as soon as starting has failed.
             progress: Is told what happens.
         """

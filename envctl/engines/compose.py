@@ -22,6 +22,7 @@ DOCUMENT = "compose.yaml"
 _OLDEST_ENGINE = 23  # Compose 2.23.1, which inline configs need, asks for no older one
 _START_INTERVAL_SINCE = 25
 _BUILD_LIMIT_S = 1800.0
+_FIRST_CONTACT_LIMIT_S = 10.0  # an engine that takes longer to say its version hangs
 _GRACE_S = 10  # for services whose data is kept
 
 
@@ -51,7 +52,10 @@ class ComposeEngine:
         """
         if version is None:
             arguments = ["version", "--format", "{{.Server.Version}}"]
-            version = cli.run(self._where, arguments, doing="ask for the engine's version").strip()
+            asked = cli.run(
+                self._where, arguments, doing="ask for the engine's version", limit_s=_FIRST_CONTACT_LIMIT_S
+            )
+            version = asked.strip()
         major = int(version.split(".")[0]) if version.split(".")[0].isdigit() else _START_INTERVAL_SINCE
         if major < _OLDEST_ENGINE:
             raise EngineTooOld(
@@ -97,6 +101,7 @@ class ComposeEngine:
         folder: Path,
         *,
         lock_fd: int,
+        started: Callable[[str], None],
         failed: Callable[[BaseException], None],
         progress: Progress,
     ) -> ComposeUp:
@@ -108,6 +113,7 @@ class ComposeEngine:
             plan.subjects(Verb.START),
             variables=secrets.environment(stack.credentials),
             lock_fd=lock_fd,
+            started=started,
             failed=failed,
             progress=progress,
         )

@@ -33,6 +33,7 @@ class ComposeUp:
         services: Which services to start.
         variables: Secrets, for Compose to put into the containers.
         lock_fd: Inherited by Compose.
+        started: Called from the reading thread for each service that Compose has started.
         failed: Called from the reading thread when Compose fails.
         progress: Is told what Compose does.
     """
@@ -46,10 +47,11 @@ class ComposeUp:
         *,
         variables: Mapping[str, str],
         lock_fd: int,
+        started: Callable[[str], None],
         failed: Callable[[BaseException], None],
         progress: Progress,
     ) -> None:
-        self._failed, self._progress = failed, progress
+        self._started, self._failed, self._progress = started, failed, progress
         self._container = re.compile(rf"Container {re.escape(stack.project)}-(?P<service>.+)-\d+ +(?P<word>\w+)")
         self._lines: list[str] = []
         self._error: Exception | None = None
@@ -103,3 +105,5 @@ class ComposeUp:
         found = self._container.search(line)
         if found and found["word"] in _PHASES:
             self._progress.phase(found["service"], _PHASES[found["word"]])
+            if found["word"] == "Started":
+                self._started(found["service"])
