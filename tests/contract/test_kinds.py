@@ -225,6 +225,7 @@ def test_probe_does_not_repeat_the_secret(name: str) -> None:
     assert function
     with socket.create_server(("127.0.0.1", 0)) as server:
         made = connection(name, server.getsockname()[1])
+
         def echo() -> None:
             link, _ = server.accept()
             with link:
