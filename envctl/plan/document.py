@@ -78,7 +78,7 @@ def _service(service: ServiceSpec, spec: Spec, facts: Facts, inside: Mapping[str
     memory = service.memory_bytes or kind.memory_bytes
     merged |= {"mem_limit": memory, "memswap_limit": memory, "ports": _ports(service, facts)}
     merged |= _mounts(service, assets) | _secret_uses(service, spec)
-    merged["healthcheck"] = _healthcheck(service, merged.get("healthcheck"), facts)
+    merged["healthcheck"] = _healthcheck(service, merged.get("healthcheck"), spec, facts)
     merged["depends_on"] = _depends_on(service, spec, facts)
     return {key: value for key, value in merged.items() if value not in (None, {}, [])}
 
@@ -126,11 +126,18 @@ def _secret_uses(service: ServiceSpec, spec: Spec) -> dict[str, Any]:
     return {"secrets": [secrets.secret_name(owner, secret) for owner, secret in readers]}
 
 
-def _healthcheck(service: ServiceSpec, fragment: Any, facts: Facts) -> dict[str, Any] | None:
-    """The kind's check, or the user's `ready: {exec: …}`; engines before 25 get a short interval instead."""
+def _healthcheck(service: ServiceSpec, fragment: Any, spec: Spec, facts: Facts) -> dict[str, Any] | None:
+    """The kind's check, or the user's `ready: {exec: …}`; engines before 25 get a short interval instead.
+
+    envctl itself does not wait for it, and each run costs the engine a new process in the container: it is frequent
+    at first only where another service waits for it.
+    """
     check: dict[str, Any] | None = dict(fragment) if fragment and _kinds_own_image(service) else None
     if isinstance(service.ready, ExecReady):
         check = _CHECK_TIMING | (check or {}) | {"test": ["CMD", *service.ready.command]}
+    if check:
+        awaited = any(service.name in other.depends_on for other in spec.services.values())
+        check["start_interval"] = "250ms" if awaited else "2s"
     if check and not facts.capabilities.start_interval:
         check["interval"] = "2s"
         check.pop("start_interval", None)
