@@ -172,7 +172,7 @@ _services = st.dictionaries(
 
 
 @settings(
-    max_examples=80,
+    max_examples=40,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
