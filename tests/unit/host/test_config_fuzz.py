@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 
@@ -36,9 +35,9 @@ _files = st.fixed_dictionaries({"services": _services}, optional={key: _trees fo
 
 
 @pytest.fixture(scope="module")
-def folder() -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder shared by all examples."""
-    return Path(tempfile.mkdtemp(prefix="envctl-test-"))
+    return tmp_path_factory.mktemp("project")
 
 
 def outcome(folder: Path, content: bytes) -> None:
