@@ -59,7 +59,7 @@ def fixes(error: EnvctlError) -> list[str]:
     if error.fix:
         return list(error.fix)
     general = described(type(error))[1]
-    return [general] if general and general != "none needed." else []
+    return [general] if general and not general.startswith("none needed") else []
 
 
 def described(kind: type[EnvctlError]) -> tuple[str, str]:

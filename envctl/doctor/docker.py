@@ -19,7 +19,7 @@ from envctl.host import clock, config
 from envctl.model import EnvironmentSpec
 from envctl.place import Selection
 
-LIMIT_S = 3.0
+LIMIT_S = 2.5
 OLDEST_ENGINE = (23,)
 OLDEST_COMPOSE = (2, 23, 1)
 
