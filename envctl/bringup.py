@@ -136,8 +136,10 @@ class BringUp:
         credentials = credentials_for(spec, stack.credentials)
         if credentials != stack.credentials:
             registry.set_credentials(stack.id, credentials)
-        local = self.capabilities.local
-        leases = registry.lease_ports(stack.id, _wanted(spec), scope=self._scope, bind_check=local)
+        local, wanted = self.capabilities.local, _wanted(spec)
+        # Only a fixed port can be refused for good, and only then its holder's name is worth a question.
+        taken = self.engine.published(stack) if any(want.fixed_host_port for want in wanted) else {}
+        leases = registry.lease_ports(stack.id, wanted, scope=self._scope, taken=taken, bind_check=local)
         subnet = registry.lease_subnet(stack.id, self._scope, avoid=subnets.host_networks() if local else ())
         return replace(stack, subnet=subnet, ports=leases, credentials=credentials)
 

@@ -107,6 +107,10 @@ class Engine(Protocol):
         """Begin to look at a stack: its services, or (`whole`) also its networks, volumes and foreign objects."""
         ...
 
+    def published(self, stack: Stack) -> Mapping[int, str]:
+        """Host ports that others than this stack have through the engine, each with its holder in words."""
+        ...
+
     def images_present(self, references: Sequence[str]) -> Mapping[str, bool]:
         """Which images are there."""
         ...

@@ -76,6 +76,10 @@ class ComposeEngine:
         """Begin a look at the stack."""
         return objects.look(self._where, stack, registry_id, whole=whole)
 
+    def published(self, stack: Stack) -> Mapping[int, str]:
+        """Host ports that containers outside the stack publish."""
+        return objects.published(self._where, stack.id)
+
     def images_present(self, references: Sequence[str]) -> Mapping[str, bool]:
         """Which images the engine has."""
         return objects.images_present(self._where, references)

@@ -153,6 +153,18 @@ def owned(endpoint: Endpoint, stack_id: str, registry_id: str) -> Owned:
     )
 
 
+def published(endpoint: Endpoint, stack_id: str) -> dict[int, str]:
+    """Host ports that containers outside the stack publish, each with its holder in words."""
+    form = f"[{{{{json .Names}}}},{{{{json .Ports}}}},{_label('stack')}]"
+    rows = _rows(cli.run(endpoint, ["ps", "--format", form], doing="list containers"))
+    return {
+        int(outer): f'container "{name}"'
+        for name, ports, stack in rows
+        if stack != stack_id
+        for outer, _ in _PUBLISHED.findall(ports)
+    }
+
+
 def images_present(endpoint: Endpoint, references: Iterable[str]) -> dict[str, bool]:
     """Which of the images the engine has."""
     calls = {
