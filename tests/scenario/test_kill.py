@@ -1,0 +1,166 @@
+"""`kill -9` at every step of `up` and `down`: one command afterwards puts everything right."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults import CountingDocker
+from harness import Project, eventually
+
+REDIS = "services:\n  redis: {}\n"
+
+# Every call of docker that `up` and `down` make; those that only look are made side by side and count as one. A call
+# that changes something is also left to go on alone after the kill. A test below fails when a call is missing here.
+UP = [
+    *(("version", "before"), ("ps", "before"), ("image inspect", "before"), ("events", "before")),
+    *(("compose", "before"), ("compose", "orphaned"), ("compose", "after")),
+]
+DOWN = [
+    *(("ps", "before"), ("rm --force", "before"), ("rm --force", "orphaned"), ("network rm", "before")),
+    *(("network rm", "orphaned"), ("volume rm", "before"), ("volume rm", "orphaned"), ("volume rm", "after")),
+    *(("image ls", "before"), ("image ls", "after")),
+]
+LOOKS = ("network ls", "volume ls")
+
+
+def _kill_at(project: Project, docker: CountingDocker, words: str, mode: str, command: str) -> None:
+    """Run envctl and kill it at one of its calls of docker."""
+    killed = project.run(command, env=docker.kill_at(words, mode))
+    assert killed.code == -signal.SIGKILL, str(killed)
+
+
+def _converged_up(project: Project) -> dict[str, Any]:
+    """One `up` must end with exactly one container for each service, and the answer of another `up` the same."""
+    report = project.up()
+    assert report["state"] == "ready"
+    things = [(thing.noun, thing.name) for thing in project.labelled()]
+    assert sorted(noun for noun, _ in things) == ["container", "network", "volume"], things
+    return report
+
+
+def _converge(project: Project, command: str) -> None:
+    if command == "up":
+        _converged_up(project)
+        project.run("down", check=True)
+    else:
+        project.run("down", check=True)
+    project.assert_nothing_left()
+
+
+@pytest.mark.parametrize("next_command", ["up", "down"])
+@pytest.mark.parametrize(("words", "mode"), UP)
+def test_kill_of_up(project: Project, words: str, mode: str, next_command: str) -> None:
+    """Wherever `up` is killed, before, after or while the engine works for it, one command puts everything right."""
+    project.config(REDIS)
+    docker = CountingDocker.of(project)
+    _kill_at(project, docker, words, mode, "up")
+    _converge(project, next_command)
+
+
+@pytest.mark.parametrize(("words", "mode"), DOWN)
+def test_kill_of_down(project: Project, words: str, mode: str) -> None:
+    """Wherever `down` is killed, the next command finishes the removal, and an `up` makes everything new."""
+    project.config(REDIS)
+    docker = CountingDocker.of(project)
+    project.up()
+    _kill_at(project, docker, words, mode, "down")
+    _converge(project, "down" if mode == "before" else "up")
+
+
+def _words(call: str) -> str:
+    """What a call does: its first words after the engine's address."""
+    words = call.split()[2:]
+    return " ".join(words[:2]) if words[0] in ("image", "network", "volume", "rm") else words[0]
+
+
+def test_sweep_has_every_call(project: Project) -> None:
+    """The points above are all calls that `up` and `down` make: one that is new must be added there."""
+    project.config(REDIS)
+    docker = CountingDocker.of(project)
+    project.up(env=docker.environ)
+    assert {_words(call) for call in docker.calls} == {words for words, _ in UP} | {*LOOKS}
+    docker.forget()
+    project.run("down", check=True, env=docker.environ)
+    assert {_words(call) for call in docker.calls} == {words for words, _ in DOWN} | {*LOOKS}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_kill_of_up_at_any_moment(project: Project, seed: int) -> None:
+    """Killed again and again at random moments, also of Python's own work, `up` never gets into a dead end."""
+    project.config(REDIS)
+    project.up()
+    project.run("down", check=True)
+    moments = random.Random(seed)
+    for _ in range(3):
+        process = project.start("up")
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=moments.uniform(0.05, 1.2))
+        process.kill()
+        process.communicate()
+    _converge(project, moments.choice(["up", "down"]))
+
+
+def _compose_children(project: Project) -> list[int]:
+    """Processes of `docker compose` that work for the project."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"--project-name" in words and any(str(project.state).encode() in word for word in words):
+                    found.append(int(entry.name))
+    return found
+
+
+def _start_until_compose(project: Project, *args: str) -> subprocess.Popen[str]:
+    """An `up` whose Compose has begun to create things."""
+    process = project.start("up", *args)
+    assert eventually(lambda: any(thing.noun == "network" for thing in project.labelled()), limit_s=60, every_s=0.02)
+    return process
+
+
+def test_compose_ends_with_its_envctl(project: Project) -> None:
+    """After a `kill -9` of `up` in the middle of Compose's work no process of Compose goes on, and `down` cleans up."""
+    project.config(REDIS)
+    process = _start_until_compose(project)
+    process.kill()
+    process.communicate()
+    assert eventually(lambda: not _compose_children(project), limit_s=15)
+    _converge(project, "down")
+
+
+def test_lock_outlives_envctl_while_compose_works(project: Project) -> None:
+    """While an orphaned Compose still creates things, the lock is held: the next command waits for it."""
+    project.config(REDIS)
+    docker = CountingDocker.of(project)
+    process = project.start("up", env=docker.kill_at("compose", "orphaned"))
+    process.communicate()
+    orphans = _compose_children(project)
+    for orphan in orphans:
+        os.kill(orphan, signal.SIGSTOP)
+    try:
+        if orphans and _compose_children(project) == orphans:
+            busy = project.error("down", "--timeout", "500ms")
+            assert busy["code"] == "ENVIRONMENT_BUSY"
+    finally:
+        for orphan in orphans:
+            os.kill(orphan, signal.SIGCONT)
+    _converge(project, "down")
+
+
+def test_killed_compose_is_rolled_back(project: Project) -> None:
+    """When Compose itself is killed, `up` fails with a class error of the engine and leaves nothing."""
+    project.config(REDIS)
+    process = _start_until_compose(project, "--format", "json")
+    for child in _compose_children(project):
+        os.kill(child, signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 69, out + err
+    project.assert_nothing_left()
