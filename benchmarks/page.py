@@ -1,0 +1,47 @@
+"""Writes a run's table into docs/benchmarks.md: `python -m benchmarks.page [RESULT.json]`, by default the newest."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.table import as_markdown, from_json
+
+RESULTS = Path(__file__).with_name("results")
+_PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+_BEGIN, _END = "<!-- results -->", "<!-- /results -->"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Replace what stands between the markers."""
+    file = Path(arguments[0]) if arguments else max(RESULTS.glob("*.json"), default=None)
+    if file is None:
+        print("no results yet: make bench", file=sys.stderr)
+        return 1
+    page = _PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(_BEGIN)
+    _, after = rest.split(_END)
+    text = results(json.loads(file.read_text(encoding="utf-8")))
+    _PAGE.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}", encoding="utf-8")
+    return 0
+
+
+def results(document: Mapping[str, Any]) -> str:
+    """What a run found, as a part of a page."""
+    machine = document["machine"]
+    facts = (
+        f"{machine['at'][:10]}, envctl {machine['envctl']}: {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"Linux {machine['kernel']}, Python {machine['python']}, Docker Engine {machine['docker_engine']} "
+        f"(client {machine['docker_client']}), Compose {machine['docker_compose']}, "
+        f"Testcontainers {machine['testcontainers']}; load before the run {machine['load_before']}."
+    )
+    if images := machine["stand_in_images"]:
+        facts += f" Stand-ins instead of the official images: {', '.join(images)}."
+    return f"\n{facts}\n\n{as_markdown(from_json(document))}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

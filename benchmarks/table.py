@@ -1,0 +1,81 @@
+"""Rows as text for a terminal or a page, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.figures import Budget, Row, Series
+
+HEAD = ("measure", "unit", "envctl: median (min-max)", "n", "peer: median (min-max)", "peer", "ratio", "budget", "")
+
+
+def as_text(rows: Sequence[Row]) -> str:
+    """Aligned columns; notes below."""
+    lines = [HEAD, *(cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([*table, *(f"  {row.what}: {row.note}" for row in rows if row.note)])
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """A table for a page; notes below."""
+    lines = [HEAD, tuple("---" for _ in HEAD), *(cells(row) for row in rows)]
+    table = [f"| {' | '.join(line)} |" for line in lines]
+    notes = [f"- {row.what}: {row.note}" for row in rows if row.note]
+    return "\n".join([*table, "", *notes] if notes else table)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One row's cells."""
+    peer = row.peer
+    return (
+        row.what,
+        row.unit,
+        _spread(row.ours, row.unit),
+        str(len(row.ours.values)),
+        _spread(peer, row.unit) if peer else "-",
+        peer.label if peer else "-",
+        f"{row.ratio:.2f}" if row.ratio else "-",
+        _budget(row.budget, row.unit),
+        row.verdict,
+    )
+
+
+def _spread(taken: Series, unit: str) -> str:
+    digits = 2 if unit == "s" else 0
+    middle = f"{taken.median:.{digits}f}"
+    return middle if len(taken.values) == 1 else f"{middle} ({taken.least:.{digits}f}-{taken.most:.{digits}f})"
+
+
+def _budget(budget: Budget, unit: str) -> str:
+    parts = [f"≤ {budget.absolute:g} {unit}"] if budget.absolute is not None else []
+    parts += [f"≤ {budget.ratio:g} x"] if budget.ratio is not None else []
+    parts += ["all succeed"] if budget.all_succeed else []
+    return ", ".join(parts) or "-"
+
+
+def as_json(rows: Sequence[Row], facts: Mapping[str, object]) -> dict[str, Any]:
+    """Everything, the single figures included."""
+    return {
+        "machine": dict(facts),
+        "rows": [{**asdict(row), "ratio": row.ratio, "verdict": row.verdict} for row in rows],
+    }
+
+
+def from_json(document: Mapping[str, Any]) -> list[Row]:
+    """The rows of `as_json`."""
+    return [_row(dict(row)) for row in document["rows"]]
+
+
+def _row(known: dict[str, Any]) -> Row:
+    del known["ratio"], known["verdict"]
+    known["ours"] = _series(known["ours"])
+    known["peer"] = _series(known["peer"]) if known["peer"] else None
+    known["budget"] = Budget(**known["budget"])
+    return Row(**known)
+
+
+def _series(known: Mapping[str, Any]) -> Series:
+    return Series(known["label"], tuple(known["values"]))
