@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _measure(place: Sandbox, families: Sequence[str], options: Options, rows: list[Row]) -> int:
-    """Add to `rows` as it goes, so that an interrupted run shows what it has. One family's failure spares the others."""
+    """Add to `rows` as it goes, so that an interrupted run shows what it has; a failure spares the others."""
     code = 0
     for family in families:
         began_s = time.monotonic()
