@@ -6,20 +6,17 @@ round chooses another.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from envctl import kinds, record
+from envctl import gather, record, target
 from envctl.engines.base import Engine, PortTaken, SubnetTaken
 from envctl.errors import EnvctlError, PortInUse, PortsExhausted
-from envctl.host import assets, clock, owner, paths, ports, subnets
+from envctl.host import clock, paths, ports, subnets
 from envctl.host.locks import Lock
 from envctl.host.registry import EnvironmentRecord, WantedPort, port_scope
 from envctl.model import (
-    LOOPBACK,
     Capabilities,
     EnvironmentSpec,
     EnvironmentState,
@@ -28,50 +25,17 @@ from envctl.model import (
     ServiceState,
     Stack,
 )
-from envctl.place import Place, owner_name
+from envctl.place import Place
 from envctl.plan import connections, planner
-from envctl.plan.document import image_of
-from envctl.plan.facts import Facts, KindAssets
+from envctl.plan.facts import Facts
 from envctl.plan.steps import Plan, Verb
 from envctl.plan.variables import variables
 from envctl.ready.base import Probe
-from envctl.ready.factory import probe_for
 from envctl.ready.wait import ReadyEvent, Watch, wait_until_ready
 from envctl.report import Progress
 
 _ROUNDS = 5
-
-
-@dataclass
-class EngineTarget:
-    """What probes may ask of the engine about one stack."""
-
-    engine: Engine
-    stack: Stack
-    registry_id: str
-    handles: dict[str, str] = field(default_factory=dict)
-
-    def handle(self, service: str) -> str:
-        """The engine's id of a service. Raises KeyError where it is not there."""
-        if service not in self.handles:
-            found = self.engine.survey(self.stack, self.registry_id, whole=False).result()
-            self.handles = {name: seen.handle for name, seen in found.services.items()}
-        return self.handles[service]
-
-    def logs(self, service: str) -> str:
-        """The service's whole log."""
-        with suppress(KeyError):
-            handle = self.handle(service)
-            lines = self.engine.logs(self.stack, service, handle, follow=False, tail_lines=None, since=None)
-            return "\n".join(lines)
-        return ""
-
-    def exec(self, service: str, argv: Sequence[str], limit_s: float) -> tuple[int, str]:
-        """Run a program inside the service."""
-        try:
-            return self.engine.exec(self.handle(service), argv, limit_s)
-        except KeyError:
-            return 1, "the service is not there yet"
+_SETTLE_S = 1.0  # within it, a command that is wrong has ended
 
 
 @dataclass
@@ -133,7 +97,7 @@ class BringUp:
 
     def _reserve(self) -> Stack:
         registry, spec, stack = self.place.registry, self.place.spec, self.found.stack
-        credentials = credentials_for(spec, stack.credentials)
+        credentials = gather.credentials_for(spec, stack.credentials)
         if credentials != stack.credentials:
             registry.set_credentials(stack.id, credentials)
         local, wanted = self.capabilities.local, _wanted(spec)
@@ -163,7 +127,7 @@ class BringUp:
     # -- deciding ------------------------------------------------------------------------------------------------
 
     def _facts(self, stack: Stack, observed: Observed) -> Facts:
-        return facts_for(self.place, self.found, stack, self.capabilities, observed, self.engine)
+        return gather.facts_for(self.place, self.found, stack, self.capabilities, observed, self.engine)
 
     # -- performing ----------------------------------------------------------------------------------------------
 
@@ -180,9 +144,10 @@ class BringUp:
         began_s = clock.monotonic_s()
         deadline_s = began_s + self.deadline_budget_s
         watch = Watch()
-        probes = self._probes(stack)
+        starting = plan.subjects(Verb.START)
+        probes = self._probes(stack, starting)
         with self.engine.watch(stack, watch.report):
-            if not plan.subjects(Verb.START):
+            if not starting:
                 return wait_until_ready(probes, deadline_s=deadline_s, watch=watch, on_event=self._tell)
             start = self.engine.start(
                 plan,
@@ -198,7 +163,7 @@ class BringUp:
                     probes,
                     deadline_s=deadline_s,
                     watch=watch,
-                    starting=plan.subjects(Verb.START),
+                    starting=starting,
                     on_event=self._tell,
                 )
                 start.wait()
@@ -209,10 +174,9 @@ class BringUp:
             self._check_portless(stack)
         return readiness
 
-    def _probes(self, stack: Stack) -> dict[str, Probe]:
-        target = EngineTarget(self.engine, stack, self.place.registry.registry_id)
+    def _probes(self, stack: Stack, starting: Collection[str]) -> dict[str, Probe]:
         reach = connections.outside(self.place.spec, stack)
-        return {name: probe_for(service, reach[name], target) for name, service in self.place.spec.services.items()}
+        return target.probes(self.place.spec.services, reach, self.engine, stack, self.place.registry.registry_id)
 
     def _check_portless(self, stack: Stack) -> None:
         """A service without ports has no probe but this: it still runs when all the others are ready."""
@@ -251,31 +215,6 @@ class BringUp:
         return found
 
 
-def facts_for(
-    place: Place,
-    found: EnvironmentRecord,
-    stack: Stack,
-    capabilities: Capabilities,
-    observed: Observed,
-    engine: Engine | None = None,
-) -> Facts:
-    """What the planner may know. With an `engine`, it is asked which images it has."""
-    spec = place.spec
-    needed = {service.kind for service in spec.services.values()} | {kinds.GENERIC}
-    facts = Facts(
-        identity=found.identity,
-        stack=stack,
-        capabilities=capabilities,
-        assets={kind: _assets(kind) for kind in needed},
-        labels=_labels(place, found),
-        observed=observed,
-    )
-    if engine is None:
-        return facts
-    images = engine.images_present([image_of(service, facts) for service in spec.services.values()])
-    return replace(facts, images=images)
-
-
 def port_in_use(service: str, port: int, text: str) -> PortInUse:
     """The error for a port fixed by the user, naming the holder where it can be known."""
     holder = ports.holder_of(port)
@@ -287,76 +226,9 @@ def port_in_use(service: str, port: int, text: str) -> PortInUse:
     )
 
 
-def addresses(spec: EnvironmentSpec, capabilities: Capabilities) -> tuple[str, str]:
-    """The address clients use, and the one ports are published on.
-
-    Loopback, unless the user chose otherwise. A remote engine's loopback is of no use to us: there it is the address
-    at which the engine itself is reached, and no other.
-    """
-    if spec.publish_address == LOOPBACK:
-        return capabilities.host, capabilities.host
-    everywhere = spec.publish_address in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-    return (capabilities.host if everywhere else spec.publish_address), spec.publish_address
-
-
-def unclaimed(place: Place, engine: Engine) -> EnvironmentRecord:
-    """What the record would be, for a plan that is only shown. Its ports are left to the engine."""
-    now = clock.now()
-    identity = place.identity()
-    stack = Stack(id="", project=f"envctl-{identity.name}", engine=engine.name, endpoint=engine.address)
-    return EnvironmentRecord(
-        identity=identity,
-        state=EnvironmentState.CREATING,
-        stack=stack,
-        config_file=place.spec.source,
-        created_at=now,
-        expires_at=None,
-        last_used_at=now,
-        owner=owner.current(),
-    )
-
-
 def _wanted(spec: EnvironmentSpec) -> list[WantedPort]:
     return [
         WantedPort(name, port.name, port.container_port, port.host_port)
         for name, service in spec.services.items()
         for port in service.ports
     ]
-
-
-def credentials_for(spec: EnvironmentSpec, known: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """The known secrets of the services there are, and 128 random bits for each that is missing."""
-    return {
-        name: {secret: known.get(name, {}).get(secret) or os.urandom(16).hex() for secret in secrets}
-        for name, service in spec.services.items()
-        if (secrets := kinds.get(service.kind).secrets)
-    }
-
-
-def _assets(kind: str) -> KindAssets:
-    bundled = kinds.get(kind).bundled
-    return KindAssets(
-        fragment=assets.fragment(kind),
-        healthcheck=assets.healthcheck(kind),
-        folder=str(assets.folder(kind)),
-        digest=assets.folder_digest(kind) if bundled else "",
-    )
-
-
-def _labels(place: Place, found: EnvironmentRecord) -> dict[str, str]:
-    """What everything created carries: enough to know whose it is when the registry is lost."""
-    identity = found.identity
-    return {
-        "registry": place.registry.registry_id,
-        "environment": identity.name,
-        "stack": found.stack.id,
-        "key": identity.key,
-        "project": identity.project,
-        "branch": identity.branch,
-        "checkout": identity.checkout,
-        "label": identity.label,
-        "config": found.config_file or "",
-        "owner": owner_name(),
-        "created": found.created_at.isoformat(timespec="seconds"),
-        "expires": found.expires_at.isoformat(timespec="seconds") if found.expires_at else "",
-    }

@@ -1,0 +1,79 @@
+"""The `up` that has something to do: claim the environment, bring it up, and on failure leave nothing."""
+
+from __future__ import annotations
+
+from envctl import gather, record, teardown
+from envctl.bringup import BringUp
+from envctl.engines.base import Engine
+from envctl.host import clock
+from envctl.host.locks import Lock
+from envctl.host.registry import EnvironmentRecord
+from envctl.model import LOOPBACK, Capabilities, EnvironmentState
+from envctl.place import Place
+from envctl.report import EnvironmentReport, Progress
+
+_CI_TTL_S = 7200.0
+
+
+def bring_up(
+    place: Place, lock: Lock, budget_s: float, progress: Progress, began_s: float, *, keep_failed: bool
+) -> EnvironmentReport:
+    """Bring the environment up, or leave nothing of it; the caller holds its lock.
+
+    Args:
+        place: Where we stand.
+        lock: The environment's lock.
+        budget_s: Time for becoming ready, seconds.
+        progress: Is told what happens.
+        began_s: When the command began, on the monotonic clock.
+        keep_failed: Whether everything stays in place when it fails.
+
+    Raises:
+        EnvctlError: It could not be brought up.
+    """
+    found = place.find()
+    if found is not None and found.state is EnvironmentState.REMOVING:
+        progress.note("finishing the removal that another process left half done")
+        teardown.remove(place.state, place.registry, found, place.engine(found), purge=False, keep_ports=True)
+        found = place.find()
+    fresh = found is None or found.state is EnvironmentState.CREATING
+    engine = place.engine(found)
+    place.identity()  # a broken configuration is told before the engine is asked
+    capabilities = engine.capabilities()
+    try:
+        if found is None:
+            found = _claim(place, engine, capabilities, progress)
+        teardown.forget_failure(place, found.identity.name)
+        work = BringUp(place, engine, capabilities, found, lock, budget_s, progress)
+        done, plan = work.run()
+    except BaseException as error:
+        if found := found or place.find():
+            teardown.after_failure(place, found, engine, error, keep=keep_failed, fresh=fresh)
+        raise
+    timings = {**work.timings_ms, "total": round((clock.monotonic_s() - began_s) * 1000)}
+    return record.report(done, timings_ms=timings, changes=plan.causes())
+
+
+def _claim(place: Place, engine: Engine, capabilities: Capabilities, progress: Progress) -> EnvironmentRecord:
+    """The intent: written down before anything is created."""
+    spec = place.spec
+    host, publish_address = gather.addresses(spec, capabilities)
+    if publish_address != LOOPBACK:
+        progress.note(f"warning: ports are published on {publish_address}, where others may reach them")
+    found, _ = place.registry.claim(
+        place.identity(),
+        engine=engine.name,
+        endpoint=engine.address,
+        host=host,
+        publish_address=publish_address,
+        config_file=spec.source,
+        ttl_s=_ttl_s(place),
+    )
+    return found
+
+
+def _ttl_s(place: Place) -> float | None:
+    """Seconds to live: as configured; else without end on a workstation, and two hours in CI, where jobs get killed."""
+    if place.spec.ttl_s is not None:
+        return place.spec.ttl_s
+    return _CI_TTL_S if place.checkout.ci else None

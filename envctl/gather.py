@@ -1,0 +1,108 @@
+"""Gathering what the planner may know: the kinds' assets, labels, secrets, and what the engine has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+from envctl import kinds
+from envctl.engines.base import Engine
+from envctl.host import assets, clock, owner
+from envctl.host.registry import EnvironmentRecord
+from envctl.model import LOOPBACK, Capabilities, EnvironmentSpec, EnvironmentState, Observed, Stack
+from envctl.place import Place, owner_name
+from envctl.plan.document import image_of
+from envctl.plan.facts import Facts, KindAssets
+
+
+def facts_for(
+    place: Place,
+    found: EnvironmentRecord,
+    stack: Stack,
+    capabilities: Capabilities,
+    observed: Observed,
+    engine: Engine | None = None,
+) -> Facts:
+    """What the planner may know. With an `engine`, it is asked which images it has."""
+    spec = place.spec
+    needed = {service.kind for service in spec.services.values()} | {kinds.GENERIC}
+    facts = Facts(
+        identity=found.identity,
+        stack=stack,
+        capabilities=capabilities,
+        assets={kind: _assets(kind) for kind in needed},
+        labels=_labels(place, found),
+        observed=observed,
+    )
+    if engine is None:
+        return facts
+    images = engine.images_present([image_of(service, facts) for service in spec.services.values()])
+    return replace(facts, images=images)
+
+
+def addresses(spec: EnvironmentSpec, capabilities: Capabilities) -> tuple[str, str]:
+    """The address clients use, and the one ports are published on.
+
+    Loopback, unless the user chose otherwise. A remote engine's loopback is of no use to us: there it is the address
+    at which the engine itself is reached, and no other.
+    """
+    if spec.publish_address == LOOPBACK:
+        return capabilities.host, capabilities.host
+    everywhere = spec.publish_address in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    return (capabilities.host if everywhere else spec.publish_address), spec.publish_address
+
+
+def unclaimed(place: Place, engine: Engine) -> EnvironmentRecord:
+    """What the record would be, for a plan that is only shown. Its ports are left to the engine."""
+    now = clock.now()
+    identity = place.identity()
+    stack = Stack(id="", project=f"envctl-{identity.name}", engine=engine.name, endpoint=engine.address)
+    return EnvironmentRecord(
+        identity=identity,
+        state=EnvironmentState.CREATING,
+        stack=stack,
+        config_file=place.spec.source,
+        created_at=now,
+        expires_at=None,
+        last_used_at=now,
+        owner=owner.current(),
+    )
+
+
+def credentials_for(spec: EnvironmentSpec, known: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The known secrets of the services there are, and 128 random bits for each that is missing."""
+    return {
+        name: {secret: known.get(name, {}).get(secret) or os.urandom(16).hex() for secret in secrets}
+        for name, service in spec.services.items()
+        if (secrets := kinds.get(service.kind).secrets)
+    }
+
+
+def _assets(kind: str) -> KindAssets:
+    bundled = kinds.get(kind).bundled
+    return KindAssets(
+        fragment=assets.fragment(kind),
+        healthcheck=assets.healthcheck(kind),
+        folder=str(assets.folder(kind)),
+        digest=assets.folder_digest(kind) if bundled else "",
+    )
+
+
+def _labels(place: Place, found: EnvironmentRecord) -> dict[str, str]:
+    """What everything created carries: enough to know whose it is when the registry is lost."""
+    identity = found.identity
+    return {
+        "registry": place.registry.registry_id,
+        "environment": identity.name,
+        "stack": found.stack.id,
+        "key": identity.key,
+        "project": identity.project,
+        "branch": identity.branch,
+        "checkout": identity.checkout,
+        "label": identity.label,
+        "config": found.config_file or "",
+        "owner": owner_name(),
+        "created": found.created_at.isoformat(timespec="seconds"),
+        "expires": found.expires_at.isoformat(timespec="seconds") if found.expires_at else "",
+    }

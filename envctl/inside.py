@@ -1,0 +1,54 @@
+"""Looking into an environment's services: their logs, and programs run inside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from envctl import teardown
+from envctl.errors import ServiceNotFound
+from envctl.host.merge import merged
+from envctl.place import Place
+
+
+def logs(
+    place: Place, services: Sequence[str], *, follow: bool, tail_lines: int | None, since: str | None
+) -> Iterator[tuple[str, str]]:
+    """As `environment.logs`."""
+    found = place.find()
+    if found is None:
+        yield from teardown.kept_logs(place, services, tail_lines)
+        return
+    engine = place.engine(found)
+    seen = engine.survey(found.stack, place.registry.registry_id, whole=False).result().services
+    wanted = services or tuple(seen)
+    for name in wanted:
+        if name not in seen:
+            raise _no_service(name, tuple(seen))
+    streams = {
+        name: engine.logs(found.stack, name, seen[name].handle, follow=follow, tail_lines=tail_lines, since=since)
+        for name in wanted
+    }
+    yield from merged(streams)
+
+
+def execute(
+    place: Place, service: str, command: Sequence[str], *, tty: bool, stdin: bool, variables: Mapping[str, str]
+) -> int:
+    """As `environment.execute`."""
+    found = place.find()
+    if found is None:
+        raise place.not_found()
+    engine = place.engine(found)
+    seen = engine.survey(found.stack, place.registry.registry_id, whole=False).result().services
+    if service not in seen:
+        raise _no_service(service, tuple(seen))
+    return engine.execute(seen[service].handle, command, tty=tty, stdin=stdin, variables=variables)
+
+
+def _no_service(name: str, known: Sequence[str]) -> ServiceNotFound:
+    return ServiceNotFound(
+        f'the environment has no service "{name}"',
+        cause=f"its services are: {', '.join(known)}" if known else "no service of it is there",
+        fix=["envctl status", "envctl up, if it should be there"],
+        subject={"service": name},
+    )

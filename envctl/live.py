@@ -1,0 +1,51 @@
+"""One environment as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from envctl import record, target
+from envctl.model import EnvironmentState, ServiceState, Verdict
+from envctl.place import Place
+from envctl.ready.wait import check_once
+from envctl.report import EnvironmentReport
+
+_CHECK_LIMIT_S = 2.0
+
+
+def report(place: Place) -> EnvironmentReport:
+    """The environment as it is now: asks the engine and probes each running service once.
+
+    Raises:
+        EnvironmentNotFound: It was never ready, or is gone.
+    """
+    found = place.required()
+    engine = place.engine(found)
+    registry_id = place.registry.registry_id
+    observed = engine.survey(found.stack, registry_id, whole=False).result()
+    reach, services = record.connections(found), record.services(found)
+    running = {
+        name: service
+        for name, service in services.items()
+        if name in observed.services and observed.services[name].state is ServiceState.RUNNING
+    }
+    answers = check_once(target.probes(running, reach, engine, found.stack, registry_id), _CHECK_LIMIT_S)
+    states: dict[str, tuple[ServiceState, str]] = {}
+    for name in services:
+        seen = observed.services.get(name)
+        if name in answers:
+            ready = answers[name].verdict is Verdict.READY
+            states[name] = (ServiceState.READY, "") if ready else (ServiceState.UNHEALTHY, answers[name].detail)
+        elif seen is None:
+            states[name] = (ServiceState.ABSENT, "not there")
+        else:
+            states[name] = (seen.state, f"exit code {seen.exit_code}" if seen.exit_code is not None else "")
+    return record.report(found, state=_overall([state for state, _ in states.values()]), states=states)
+
+
+def _overall(states: Sequence[ServiceState]) -> EnvironmentState:
+    if all(state is ServiceState.READY for state in states):
+        return EnvironmentState.READY
+    if all(state in (ServiceState.ABSENT, ServiceState.EXITED, ServiceState.CREATED) for state in states):
+        return EnvironmentState.STOPPED
+    return EnvironmentState.DEGRADED

@@ -1,0 +1,47 @@
+"""What `up` would do and what document it would use, shown without doing or reserving anything."""
+
+from __future__ import annotations
+
+from envctl import gather
+from envctl.host.registry import EnvironmentRecord
+from envctl.model import Observed
+from envctl.place import Place
+from envctl.plan import planner
+from envctl.plan.steps import Plan
+from envctl.rendering import as_yaml
+
+
+def plan_text(place: Place) -> str:
+    """The plan `up` would follow, as text. Changes nothing, reserves nothing."""
+    return str(_provisional_plan(place))
+
+
+def document_text(place: Place, *, inline_secrets: bool) -> str:
+    """The Compose document, as YAML. Changes nothing.
+
+    Args:
+        place: Where we stand; where the environment is not up, ports are left to the engine.
+        inline_secrets: Whether the secrets stand in the document, so that it works without any variable set.
+    """
+    found = place.find()
+    plan = _provisional_plan(place, observe=False)
+    credentials = gather.credentials_for(place.spec, found.stack.credentials if found else {})
+    return as_yaml(plan.document, credentials, inline=inline_secrets)
+
+
+def _provisional_plan(place: Place, *, observe: bool = True) -> Plan:
+    found = place.find()
+    engine = place.engine(found)
+    if found is None:
+        found = gather.unclaimed(place, engine)
+    capabilities = engine.capabilities() if observe else engine.capabilities(_recorded_version(found))
+    observed = Observed()
+    if observe:
+        observed = engine.survey(found.stack, place.registry.registry_id, whole=True).result()
+    asked = engine if observe else None
+    facts = gather.facts_for(place, found, found.stack, capabilities, observed, asked)
+    return planner.plan(place.spec, facts)
+
+
+def _recorded_version(found: EnvironmentRecord) -> str:
+    return str(found.details.get("engine_version") or "25.0")
