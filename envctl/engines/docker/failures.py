@@ -15,19 +15,22 @@ from envctl.engines.base import PortTaken, SubnetTaken
 from envctl.errors import EnvctlError
 
 _LINES = 6
+_FROM_ENGINE = "error response from daemon"
+_ABOUT_REACHING = (errors.EngineUnreachable, errors.EngineDenied)
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
     pattern: re.Pattern[str]
     make: Callable[[str, Sequence[str]], EnvctlError]
+    about_reaching: bool  # that the engine cannot be reached, which is not so when these are its own words
 
 
 def _row(pattern: str, error: type[EnvctlError], message: str, *fix: str) -> _Row:
     def make(words: str, evidence: Sequence[str]) -> EnvctlError:
         return error(message, cause=words, evidence=evidence, fix=fix)
 
-    return _Row(re.compile(pattern, re.IGNORECASE), make)
+    return _Row(re.compile(pattern, re.IGNORECASE), make, error in _ABOUT_REACHING)
 
 
 _TABLE = (
@@ -48,7 +51,8 @@ _TABLE = (
         "check DOCKER_HOST and `docker context ls`; `envctl doctor` shows what was chosen",
     ),
     _row(
-        r"'compose' is not a docker command|unknown (shorthand )?flag.*|docker-compose.*not found",
+        r"'compose' is not a docker command|unknown command: docker compose|unknown (shorthand )?flag.*|"
+        r"docker-compose.*not found",
         errors.EngineNotInstalled,
         "Docker's Compose plugin is not installed",
         "install the Compose plugin (package docker-compose-plugin or docker-compose-v2); "
@@ -124,16 +128,17 @@ _PORT_TAKEN = re.compile(
     r"failed to (bind|listen).*port|already in use by service",
     re.IGNORECASE,
 )
-_PORT = re.compile(r"(?:[\d.]+|\[?[0-9a-f:]*\]?|host port )[: ](?P<port>\d{2,5})\b")
+_PORT = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]*\]|::|\s):(?P<port>\d{2,5})\b")  # ADDRESS:PORT, ":PORT"
 _SUBNET_TAKEN = re.compile(r"pool overlaps|overlaps with (other|existing)|conflicts with network", re.IGNORECASE)
 
 
-def classify(text: str, *, doing: str) -> Exception:
+def classify(text: str, *, doing: str, answered: bool = False) -> Exception:
     """The error for a failed call.
 
     Args:
         text: What the program printed, raw.
         doing: What was tried, for the message where nothing better is known ("start the services").
+        answered: Whether the engine itself said this: then what could not be reached is something else.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     words = _words(lines)
@@ -142,8 +147,9 @@ def classify(text: str, *, doing: str) -> Exception:
         return PortTaken(int(found["port"]) if found else None, words)
     if _SUBNET_TAKEN.search(text):
         return SubnetTaken(words)
+    answered = answered or _FROM_ENGINE in text.lower()
     for row in _TABLE:
-        if row.pattern.search(text):
+        if row.pattern.search(text) and not (answered and row.about_reaching):
             return row.make(words, lines[-_LINES:])
     return errors.EngineFailed(
         f"Docker could not {doing}",
@@ -154,8 +160,8 @@ def classify(text: str, *, doing: str) -> Exception:
 
 
 def image_failure(text: str, image: str) -> EnvctlError:
-    """The error for an image that could not be had, naming it."""
-    error = classify(text, doing=f"pull {image}")
+    """The error for an image that the engine could not have, naming it."""
+    error = classify(text, doing=f"pull {image}", answered=True)
     if not isinstance(error, EnvctlError):
         error = errors.EngineFailed(f"Docker could not pull {image}", cause=str(error))
     error.message = f"{error.message}: {image}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.engines.docker.failures import image_failure
-from envctl.errors import BuildFailed, ImageRateLimited, RegistryUnreachable
+from envctl.errors import BuildFailed, EngineUnreachable, ImageRateLimited, RegistryUnreachable
 from envctl.host import clock
 from envctl.report import Progress
 
@@ -73,7 +73,11 @@ def _pull_once(client: DockerClient, image: str) -> Iterator[str]:
     except docker.errors.APIError as error:
         raise image_failure(str(error.explanation or error), image) from error
     except (requests.exceptions.RequestException, docker.errors.DockerException) as error:
-        raise image_failure(str(error), image) from error
+        raise EngineUnreachable(
+            f"the Docker engine did not answer while it pulled {image}",
+            cause=str(error),
+            fix=["look at the engine's log; envctl doctor shows which engine was asked"],
+        ) from error
 
 
 def _split(image: str) -> tuple[str, str]:
