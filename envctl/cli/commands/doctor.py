@@ -22,7 +22,7 @@ from envctl.host.log import redact
 from envctl.host.terminal import escape
 
 _FORMATS = ("text", "json")
-_NAME_WIDTH = 16
+_NAME_WIDTH = 18
 
 
 @command(__doc__, formats=_FORMATS)
