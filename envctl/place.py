@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from envctl import engines, repair
-from envctl.engines.base import Engine
+from envctl import engines
 from envctl.errors import EnvironmentNotFound
 from envctl.host import paths
 from envctl.host.git import find_checkout
 from envctl.host.registry import EnvironmentRecord, Registry
-from envctl.model import Checkout, EnvironmentSpec, EnvironmentState, Identity
+from envctl.model import Checkout, EnvironmentState, Identity
 from envctl.plan import naming
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Engine
+    from envctl.model import EnvironmentSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,8 @@ def open_place(selection: Selection) -> Place:
     state = paths.ensure_state_dir(paths.state_dir(selection.environ))
     registry = Registry.open(state)
     if registry.needs_repair:
+        from envctl import repair
+
         repair.from_labels(registry, selection.environ)
     return Place(selection, state, registry)
 
@@ -141,6 +146,8 @@ def lock_name(key: str) -> str:
 
 def owner_name() -> str:
     """The user, for the owner label: people on a shared engine want to know whom to ask."""
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as containers have

@@ -7,27 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from envctl.host.registry import EnvironmentRecord
-from envctl.model import (
-    Connection,
-    EnvironmentSpec,
-    EnvironmentState,
-    ExecReady,
-    HttpReady,
-    LogReady,
-    PortSpec,
-    Ready,
-    ServiceSpec,
-    ServiceState,
-    TcpReady,
-)
+from envctl.model import Connection, EnvironmentState, ServiceState
 from envctl.report import EnvironmentReport, ServiceReport
 
-_CHECKS: Mapping[str, Callable[..., Ready]] = {
-    check.__name__: check for check in (HttpReady, TcpReady, LogReady, ExecReady)
-}
+if TYPE_CHECKING:
+    from envctl.model import EnvironmentSpec, Ready, ServiceSpec
 
 
 def details(
@@ -64,6 +51,8 @@ def connections(record: EnvironmentRecord) -> dict[str, Connection]:
 
 def services(record: EnvironmentRecord) -> dict[str, ServiceSpec]:
     """The services as far as their probes need to know them."""
+    from envctl.model import PortSpec, ServiceSpec
+
     return {
         name: ServiceSpec(
             name=name,
@@ -123,8 +112,11 @@ def _check(ready: Ready | None) -> dict[str, Any] | None:
 def _ready(check: Mapping[str, Any] | None) -> Ready | None:
     if check is None:
         return None
+    from envctl import model
+
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in check.items()}
-    return _CHECKS[str(fields.pop("type"))](**fields)
+    check_type: Callable[..., Ready] = getattr(model, str(fields.pop("type")))
+    return check_type(**fields)
 
 
 def _iso(text: str) -> str:

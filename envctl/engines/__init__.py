@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import PurePath
 from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
-from envctl.engines.base import Engine
 from envctl.errors import Unsupported
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Engine
 
 AUTO = "auto"
 _PREFERRED = "compose"

@@ -1,0 +1,32 @@
+"""What an engine can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envctl.model.address import LOOPBACK
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do; the planner and the document read it instead of asking which engine it is.
+
+    Attributes:
+        engine: Its name.
+        version: The engine's version, ("26", "1", "5") as "26.1.5", "" where unknown.
+        custom_images: Whether any image can run.
+        builds: Whether it can build images.
+        inline_configs: Whether `configs: content:` works (Compose ≥ 2.23.1).
+        start_interval: Whether a healthcheck's `start_interval` is honoured (Engine ≥ 25).
+        local: Whether its ports are opened on this machine, so that they can be checked and guarded here.
+        host: The address clients use.
+    """
+
+    engine: str
+    version: str = ""
+    custom_images: bool = True
+    builds: bool = True
+    inline_configs: bool = True
+    start_interval: bool = True
+    local: bool = True
+    host: str = LOOPBACK

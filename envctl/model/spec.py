@@ -1,0 +1,170 @@
+"""What is asked for: a configuration, checked, with its defaults filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from envctl.model.address import LOOPBACK
+
+EngineName = Literal["auto", "compose", "embedded", "swarm"]
+
+
+@dataclass(frozen=True, slots=True)
+class PortSpec:
+    """A port a service listens on.
+
+    Attributes:
+        name: How the port is called in references, `{mailer.smtp.port}`; the main port comes first in its service.
+        container_port: Where the service listens inside.
+        host_port: A port fixed by the user, or None for a leased one. A fixed port is never replaced by another.
+    """
+
+    name: str
+    container_port: int
+    host_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReady:
+    """Ready when a GET of `path` answers with a status below 400, or exactly `status` where given."""
+
+    path: str
+    port: str | None = None
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TcpReady:
+    """Ready when a connection is accepted and not closed at once.
+
+    Weak behind Docker's port proxy, which accepts before the service does; with `send` and `expect` (both as text)
+    it becomes a real conversation.
+    """
+
+    port: str | None = None
+    send: str | None = None
+    expect: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogReady:
+    """Ready when a line of the service's log matches the regular expression `pattern`, `count` times."""
+
+    pattern: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ExecReady:
+    """Ready when `command`, run inside the service, exits with 0."""
+
+    command: tuple[str, ...]
+
+
+Ready = HttpReady | TcpReady | LogReady | ExecReady
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """Storage mounted at `target`: a named volume, or one read-only file of the project.
+
+    Attributes:
+        name: The volume's name within the environment, or None for a file.
+        file: Path of the file, relative to the project's root and inside it, or None for a volume.
+        target: Absolute path inside the service.
+        content: The file's text, read when the configuration was; it travels as a Compose config, so it also reaches
+            a remote engine.
+    """
+
+    target: str
+    name: str | None = None
+    file: str | None = None
+    content: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSpec:
+    """An image built from the repository.
+
+    Attributes:
+        context: Absolute path of the build context, inside the project.
+        dockerfile: Path relative to the context, or None for `Dockerfile`.
+        target: The stage to build, or None for the last.
+        args: Build arguments.
+        fingerprint: Changes when a file of the context changes (names, sizes, times); decides whether to build again.
+    """
+
+    context: str
+    dockerfile: str | None = None
+    target: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """One service as the user asked for it, checked, with its kind's defaults filled in.
+
+    Attributes:
+        name: The service's name, `[a-z][a-z0-9_-]*`; also its host name inside the stack.
+        kind: Name of its kind (a folder of `envctl/kinds/`): "postgres", "redis", "websocket", or "generic".
+        image: Image reference, or None where the image is built (by the user's `build` or by the kind's own folder).
+        options: What only this kind understands: `database`, `user`, `path`, …
+        environment: May hold `{postgres.url}`-style references.
+        ports: The main port first; at least one for every kind but generic.
+        ready: The user's own check, or None for the kind's handshake (generic: TCP on the main port, or running).
+        memory_bytes: Limit, or None for the kind's default.
+        persist: Whether the data survives `down`.
+    """
+
+    name: str
+    kind: str
+    image: str | None = None
+    build: BuildSpec | None = None
+    command: tuple[str, ...] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[PortSpec, ...] = ()
+    ready: Ready | None = None
+    depends_on: tuple[str, ...] = ()
+    volumes: tuple[VolumeSpec, ...] = ()
+    memory_bytes: int | None = None
+    persist: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def port(self, name: str | None = None) -> PortSpec:
+        """The port called `name`, or the main port. Raises KeyError for a name the service does not have."""
+        if name is None:
+            if not self.ports:
+                raise KeyError(self.name)
+            return self.ports[0]
+        for port in self.ports:
+            if port.name == name:
+                return port
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSpec:
+    """A whole `envctl.yaml`, checked, or the default of three services where there is none.
+
+    Attributes:
+        project: The configuration's `name`, or None for the repository folder's name.
+        engine: The engine asked for.
+        ttl_s: Lifetime in seconds, or None for the default (none on a workstation).
+        ready_timeout_s: One deadline for the whole environment, seconds.
+        services: By name, in the order of the file.
+        export: Extra variables, values may hold references.
+        publish_address: Host address on which ports are published; anything but loopback is the user's loud choice.
+        source: Absolute path of the configuration file, or None for the default.
+    """
+
+    services: Mapping[str, ServiceSpec]
+    project: str | None = None
+    engine: EngineName = "auto"
+    ttl_s: float | None = None
+    ready_timeout_s: float = 60.0
+    export: Mapping[str, str] = field(default_factory=dict)
+    publish_address: str = LOOPBACK
+    source: str | None = None
