@@ -35,7 +35,6 @@ from envctl.ready.wait import ReadyEvent, Watch, wait_until_ready
 from envctl.report import Progress
 
 _ROUNDS = 5
-_SETTLE_S = 1.0  # within it, a command that is wrong has ended
 
 
 @dataclass
@@ -176,7 +175,8 @@ class BringUp:
 
     def _probes(self, stack: Stack, starting: Collection[str]) -> dict[str, Probe]:
         reach = connections.outside(self.place.spec, stack)
-        return target.probes(self.place.spec.services, reach, self.engine, stack, self.place.registry.registry_id)
+        registry_id = self.place.registry.registry_id
+        return target.probes(self.place.spec.services, reach, self.engine, stack, registry_id, starting=starting)
 
     def _check_portless(self, stack: Stack) -> None:
         """A service without ports has no probe but this: it still runs when all the others are ready."""

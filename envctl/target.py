@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -10,6 +10,8 @@ from envctl.engines.base import Engine
 from envctl.model import Connection, ServiceSpec, Stack
 from envctl.ready.base import Probe
 from envctl.ready.factory import probe_for
+
+_SETTLE_S = 1.0  # within it, a command that is wrong has ended
 
 
 @dataclass
@@ -45,8 +47,26 @@ class EngineTarget:
 
 
 def probes(
-    services: Mapping[str, ServiceSpec], reach: Mapping[str, Connection], engine: Engine, stack: Stack, registry_id: str
+    services: Mapping[str, ServiceSpec],
+    reach: Mapping[str, Connection],
+    engine: Engine,
+    stack: Stack,
+    registry_id: str,
+    *,
+    starting: Collection[str] = (),
 ) -> dict[str, Probe]:
-    """The probe of each service, on the address that is handed out."""
+    """The probe of each service, on the address that is handed out.
+
+    Args:
+        services: The services.
+        reach: How clients reach them.
+        engine: Their engine.
+        stack: Their stack.
+        registry_id: Our registry's id.
+        starting: Those that are only now being started, which must prove that they keep running.
+    """
     target = EngineTarget(engine, stack, registry_id)
-    return {name: probe_for(service, reach[name], target) for name, service in services.items()}
+    return {
+        name: probe_for(service, reach[name], target, settle_s=_SETTLE_S if name in starting else 0.0)
+        for name, service in services.items()
+    }

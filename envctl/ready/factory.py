@@ -10,7 +10,7 @@ from envctl.ready.base import Probe, Target
 from envctl.ready.handshake import Both, Handshake, Running
 
 
-def probe_for(service: ServiceSpec, connection: Connection, target: Target) -> Probe:
+def probe_for(service: ServiceSpec, connection: Connection, target: Target, *, settle_s: float = 0.0) -> Probe:
     """The probe that proves `service` ready on the address that is handed out.
 
     A kind with a handshake gets it; the user's own check comes before it, not in its place, because only the
@@ -21,6 +21,7 @@ def probe_for(service: ServiceSpec, connection: Connection, target: Target) -> P
         service: The service.
         connection: How clients reach it.
         target: The engine, for checks of the log or inside the service.
+        settle_s: How long a service of which nothing else can be proven must have run, seconds.
 
     Raises:
         KeyError: The user's check names a port the service does not have.
@@ -28,15 +29,15 @@ def probe_for(service: ServiceSpec, connection: Connection, target: Target) -> P
     function = kinds.probe(service.kind)
     handshake = Handshake(connection, function) if function else None
     if service.ready is None:
-        return handshake or _default(connection)
+        return handshake or _default(connection, settle_s)
     own = _own(service.ready, service, connection, target)
     return Both(own, handshake) if handshake else own
 
 
-def _default(connection: Connection) -> Probe:
+def _default(connection: Connection, settle_s: float) -> Probe:
     from envctl.ready.tcp import TcpProbe
 
-    return Running() if connection.port is None else TcpProbe(connection.host, connection.port)
+    return Running(settle_s) if connection.port is None else TcpProbe(connection.host, connection.port)
 
 
 def _own(check: Ready, service: ServiceSpec, connection: Connection, target: Target) -> Probe:

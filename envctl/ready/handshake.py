@@ -78,14 +78,28 @@ class Both:
 
 
 class Running:
-    """For a service without ports and without a check: that it runs is all there is to know, and the engine says so."""
+    """For a service without ports and without a check: that it runs is all there is to know, and the engine says so.
+
+    Args:
+        settle_s: How long it must have run since the first try. One that ends at once would otherwise be found running;
+            its end is reported by the engine, not by this probe.
+    """
 
     pace: Pace = SOCKETS
+
+    def __init__(self, settle_s: float = 0.0) -> None:
+        self._settle_s = settle_s
+        self._since: float | None = None
 
     def describe(self) -> str:
         """What is waited for."""
         return "runs"
 
     def attempt(self, limit_s: float) -> Attempt:
-        """Nothing to try."""
+        """Nothing to try but time."""
+        now = monotonic()
+        if self._since is None:
+            self._since = now
+        if now - self._since < self._settle_s:
+            return Attempt(Verdict.NOT_YET, "has only just started")
         return Attempt(Verdict.READY, "runs; it has no port and no check")
