@@ -42,7 +42,7 @@ async def test_redis_killed_and_restarted(start_server: StartServer, own_valkey:
         await subscriber.subscribe(channel, f"{channel} other")
         own_valkey.end()
         for server in servers:
-            await assert_down(server, "redis")
+            assert "no answer" not in str((await assert_down(server, "redis"))["last_error"])  # noticed at once
         await assert_unavailable(publisher, f"{channel} new")
         assert (await subscriber.ask("ping"))["type"] == "pong"
         own_valkey.start()
@@ -160,6 +160,25 @@ async def test_subscription_is_not_acknowledged_before_redis_has_confirmed_it(
         assert (await other.ask("ping"))["type"] == "pong"
         own_valkey.thaw()
         assert await client.receive() == {"type": "subscribed", "channel": channel, "id": "early"}
+
+
+async def test_command_that_redis_refuses_is_told_and_disturbs_nothing(
+    start_server: StartServer, own_valkey: Valkey
+) -> None:
+    """A refusal answers the request it belongs to with Redis' reason; requests before and after it are not mixed up."""
+    own_valkey.start()
+    own_valkey.ask("ACL", "SETUSER", "limited", "on", ">pw", "+@all", "~*", "resetchannels", "&envctl:ws:0:allowed")
+    server = start_server({"REDIS_URL": f"redis://limited:pw@127.0.0.1:{own_valkey.port}"})
+    await server.ready()
+    async with peer(server) as client:
+        await client.subscribe("allowed")
+        for kind, fields in (("subscribe", {}), ("publish", {"data": 1})):
+            answer = await client.ask(kind, channel="forbidden", **fields)
+            assert answer["code"] == "unavailable"
+            assert answer["message"].startswith("Redis refused: ")
+        assert await client.publish("allowed", "fine") == 1
+        assert (await client.receive())["data"] == "fine"
+    assert server.events("dependency_unavailable") == []
 
 
 async def test_wrong_password_is_told_without_the_password(

@@ -24,7 +24,10 @@ Deliver = Callable[[str, bytes], int]
 
 
 class Unavailable(Exception):
-    """Redis is away: nothing was done, or it is not known whether it was."""
+    """Redis is away or refuses: nothing was done, or it is not known whether it was."""
+
+    def __init__(self, message: str = "Redis cannot be reached at the moment") -> None:
+        super().__init__(message)
 
 
 class Bus(Protocol):
@@ -138,9 +141,10 @@ class RedisBus:
             session.lose(f"no answer in {COMMAND_TIMEOUT_S:g} s")
             raise Unavailable from error
         except SessionLost as error:
-            if not session.lost.done():
-                event("redis_refused", level=logging.WARNING, error=str(error))
-            raise Unavailable from error
+            if session.lost.done():
+                raise Unavailable from error
+            event("redis_refused", level=logging.WARNING, error=str(error))
+            raise Unavailable(f"Redis refused: {error}") from error
 
     async def _settle(self, channel: str, session: RedisSession) -> None:
         """Bring the subscription in Redis to what is wanted, with one command at a time for each channel.

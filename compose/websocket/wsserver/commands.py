@@ -28,8 +28,7 @@ class Commands:
             try:
                 return await self._carry_out(client, request)
             except Unavailable as error:
-                text = "Redis cannot be reached at the moment"
-                raise Rejected("unavailable", text, request.id, retryable=True) from error
+                raise Rejected("unavailable", str(error), request.id, retryable=True) from error
         except Rejected as rejected:
             self._instruments.errors.add(label=rejected.code)
             return protocol.error(rejected)
