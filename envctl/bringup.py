@@ -25,7 +25,7 @@ from envctl.model import (
     ServiceState,
     Stack,
 )
-from envctl.place import Place
+from envctl.place import Place, keep_secret
 from envctl.plan import connections, planner
 from envctl.plan.facts import Facts
 from envctl.plan.steps import Plan, Verb
@@ -97,6 +97,7 @@ class BringUp:
     def _reserve(self) -> Stack:
         registry, spec, stack = self.place.registry, self.place.spec, self.found.stack
         credentials = gather.credentials_for(spec, stack.credentials)
+        keep_secret(credentials)
         if credentials != stack.credentials:
             registry.set_credentials(stack.id, credentials)
         local, wanted = self.capabilities.local, _wanted(spec)

@@ -165,5 +165,7 @@ def down(
         found = place.find()
         if found is None:
             return None
+        for service in record.connections(found):
+            progress.phase(service, "removing")
         engine = place.engine(found)
         return teardown.remove(place.state, place.registry, found, engine, purge=purge, keep_ports=keep_ports)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from envctl import engines
 from envctl.errors import EnvironmentNotFound
-from envctl.host import paths
+from envctl.host import log, paths
 from envctl.host.git import find_checkout
 from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.model import Checkout, EnvironmentState, Identity
@@ -75,7 +75,12 @@ class Place:
         return naming.identify(self.checkout, None, self.selection.label).key
 
     @property
-    def lock_name(self) -> str:
+    def keep_secret(credentials: Mapping[str, Mapping[str, str]]) -> None:
+    """Have these secrets masked in every log line, error and report."""
+    log.keep_secret([value for secrets in credentials.values() for value in secrets.values()])
+
+
+def lock_name(self) -> str:
         """Name of the environment's lock; unlike its name it stays the same when the project is renamed."""
         return lock_name(self.key)
 
@@ -84,8 +89,11 @@ class Place:
         return naming.identify(self.checkout, self.spec.project, self.selection.label)
 
     def find(self) -> EnvironmentRecord | None:
-        """What is recorded of the environment."""
-        return self.registry.find(key=self.key)
+        """What is recorded of the environment. Its secrets are masked in everything that is printed from now on."""
+        found = self.registry.find(key=self.key)
+        if found is not None:
+            keep_secret(found.stack.credentials)
+        return found
 
     def required(self) -> EnvironmentRecord:
         """What is recorded of an environment that was brought up.
@@ -137,6 +145,11 @@ def open_place(selection: Selection) -> Place:
 
         repair.from_labels(registry, selection.environ)
     return Place(selection, state, registry)
+
+
+def keep_secret(credentials: Mapping[str, Mapping[str, str]]) -> None:
+    """Have these secrets masked in every log line, error and report."""
+    log.keep_secret([value for secrets in credentials.values() for value in secrets.values()])
 
 
 def lock_name(key: str) -> str:

@@ -11,7 +11,7 @@ from envctl.model import EnvironmentSpec, ObservedService, ServiceSpec, ServiceS
 from envctl.plan import digest
 from envctl.plan.document import compose_document, data_digest, data_volume
 from envctl.plan.facts import LABEL_PREFIX, Facts
-from envctl.plan.steps import Plan, Step, Verb
+from envctl.plan.steps import NOT_THERE, Plan, Step, Verb
 
 
 def plan(spec: EnvironmentSpec, facts: Facts) -> Plan:
@@ -76,7 +76,7 @@ def _image_steps(steps: _Steps, service: ServiceSpec, rendered: Mapping[str, Any
 def _cause(found: ObservedService | None, rendered: Mapping[str, Any]) -> str | None:
     """Why a service must be started, or None where it runs as defined."""
     if found is None:
-        return "not there"
+        return NOT_THERE
     labels = rendered["labels"]
     if found.digest != labels[LABEL_PREFIX + "digest"]:
         changes = digest.differing(found.aspects, json.loads(labels[LABEL_PREFIX + "aspects"]))

@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
+NOT_THERE = "not there"
+"""The cause of starting a service that does not exist yet."""
+
+
 class Verb(StrEnum):
     """What a step does; one engine operation each."""
 
@@ -73,8 +77,9 @@ class Plan:
         return tuple(step.subject for step in self.steps if step.verb is verb)
 
     def causes(self) -> tuple[str, ...]:
-        """One line for each step that changes something, for people."""
-        return tuple(f"{step.verb} {step.subject}: {step.cause}" for step in self.steps if step.verb is not Verb.WAIT)
+        """One line for each change of something that was there before, for people."""
+        changing = (step for step in self.steps if step.verb in (Verb.START, Verb.REMOVE, Verb.DISCARD))
+        return tuple(f"{step.verb} {step.subject}: {step.cause}" for step in changing if step.cause != NOT_THERE)
 
     def __str__(self) -> str:
         """The whole plan as text."""

@@ -105,6 +105,7 @@ def start(endpoint: Endpoint, arguments: Sequence[str], *, doing: str) -> Call:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
+        process_group=0,  # a terminal's Ctrl-C must not end the calls of a roll-back
     )
     return Call(arguments, doing, process)
 

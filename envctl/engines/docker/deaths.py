@@ -40,6 +40,7 @@ def watch(endpoint: Endpoint, stack_id: str, *, since_s: float, report: Callable
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=cli.environment(),
+        process_group=0,
         preexec_fn=cli.die_with_parent,
     )
     reader = threading.Thread(target=_read, args=(process, endpoint, report), daemon=True)
