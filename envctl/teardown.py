@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from envctl import record
 from envctl.engines.base import Engine, Removed
-from envctl.errors import EnvctlError, Interrupted, Leftovers, ServiceNotFound
+from envctl.errors import EnvctlError, Interrupted, Leftovers, ServiceNotFound, ServiceNotReady
 from envctl.host import files, paths
 from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.host.signals import shielded
@@ -19,6 +19,7 @@ from envctl.plan.variables import variables
 from envctl.report import Removal
 
 _KEPT_LOG_LINES = 2000
+_EVIDENCE_LINES = 10
 _FAILED = "failed"
 
 
@@ -76,7 +77,9 @@ def after_failure(
     with shielded(left=lambda: [f"environment {name}"]):
         if not isinstance(error, Interrupted):
             with suppress(EnvctlError, OSError):
-                _keep_logs(place, found, engine, sorted(_services(error)))
+                kept = _keep_logs(place, found, engine, sorted(_services(error)))
+                if isinstance(error, ServiceNotReady):  # one that ended has its last lines with it already
+                    error.evidence = (*error.evidence, *_last_lines(kept))
         try:
             state = _settle(place, found, engine, keep=keep, fresh=fresh)
         except EnvctlError as second:
@@ -149,16 +152,29 @@ def _failed_folder(place: Place, name: str) -> Path:
     return place.folder(name) / _FAILED
 
 
-def _keep_logs(place: Place, found: EnvironmentRecord, engine: Engine, services: Sequence[str]) -> None:
-    """`envctl logs SERVICE` must have something to show after the containers are gone."""
+def _keep_logs(place: Place, found: EnvironmentRecord, engine: Engine, services: Sequence[str]) -> dict[str, list[str]]:
+    """`envctl logs SERVICE` must have something to show after the containers are gone. What was kept, by service."""
     if not services:
-        return
+        return {}
+    kept: dict[str, list[str]] = {}
+    folder = _failed_folder(place, found.identity.name)
+    paths.make_private(folder)
     seen = engine.survey(found.stack, place.registry.registry_id, whole=False).result().services
     for name in services:
         if name not in seen:
             continue
-        lines = engine.logs(found.stack, name, seen[name].handle, follow=False, tail_lines=_KEPT_LOG_LINES, since=None)
-        files.write_atomic(_failed_folder(place, found.identity.name) / f"{name}.log", "\n".join(lines) + "\n")
+        handle = seen[name].handle
+        lines = engine.logs(found.stack, name, handle, follow=False, tail_lines=_KEPT_LOG_LINES, since=None)
+        kept[name] = list(lines)
+        files.write_atomic(folder / f"{name}.log", "\n".join(kept[name]) + "\n")
+    return kept
+
+
+def _last_lines(kept: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """What the services said last, for the evidence."""
+    for name, lines in kept.items():
+        yield f"{name}: {'the last lines of its log:' if lines else 'it logged nothing'}"
+        yield from (f"  {line}" for line in lines[-_EVIDENCE_LINES:])
 
 
 def forget_failure(place: Place, name: str) -> None:
