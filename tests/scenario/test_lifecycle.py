@@ -95,7 +95,7 @@ def test_a_changed_service_alone_is_replaced(project: Project, old: str, new: st
     after = project.containers()
     assert after["redis"] == before["redis"]
     assert after["side"] != before["side"]
-        starts = re.findall(r"\bstart +(\w+) +changed: (.*)", plan)
+    starts = re.findall(r"\bstart +(\w+) +changed: (.*)", plan)
     assert [name for name, _ in starts] == ["side"]
     assert cause in starts[0][1].split(", ")
 
