@@ -75,12 +75,7 @@ class Place:
         return naming.identify(self.checkout, None, self.selection.label).key
 
     @property
-    def keep_secret(credentials: Mapping[str, Mapping[str, str]]) -> None:
-    """Have these secrets masked in every log line, error and report."""
-    log.keep_secret([value for secrets in credentials.values() for value in secrets.values()])
-
-
-def lock_name(self) -> str:
+    def lock_name(self) -> str:
         """Name of the environment's lock; unlike its name it stays the same when the project is renamed."""
         return lock_name(self.key)
 
@@ -145,6 +140,11 @@ def open_place(selection: Selection) -> Place:
 
         repair.from_labels(registry, selection.environ)
     return Place(selection, state, registry)
+
+
+def keep_secret(credentials: Mapping[str, Mapping[str, str]]) -> None:
+    """Have these secrets masked in every log line, error and report."""
+    log.keep_secret([value for secrets in credentials.values() for value in secrets.values()])
 
 
 def keep_secret(credentials: Mapping[str, Mapping[str, str]]) -> None:

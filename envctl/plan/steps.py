@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-
 NOT_THERE = "not there"
 """The cause of starting a service that does not exist yet."""
 
