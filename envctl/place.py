@@ -147,11 +147,6 @@ def keep_secret(credentials: Mapping[str, Mapping[str, str]]) -> None:
     log.keep_secret([value for secrets in credentials.values() for value in secrets.values()])
 
 
-def keep_secret(credentials: Mapping[str, Mapping[str, str]]) -> None:
-    """Have these secrets masked in every log line, error and report."""
-    log.keep_secret([value for secrets in credentials.values() for value in secrets.values()])
-
-
 def lock_name(key: str) -> str:
     """Name of the lock of the environment with this key."""
     return key[:16]
