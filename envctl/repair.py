@@ -21,7 +21,8 @@ def from_labels(registry: Registry, environ: Mapping[str, str]) -> tuple[str, ..
         environ: Says which engine to look at.
 
     Returns:
-        The names of the environments that were found again. They are DEGRADED until the next `up` has looked at them.
+        The names of the environments that were found again. They are DEGRADED until the next `up` has looked at them,
+        or DOWN where only data is left that is to survive.
     """
     added: list[str] = []
     complete = True
@@ -42,7 +43,7 @@ def from_labels(registry: Registry, environ: Mapping[str, str]) -> tuple[str, ..
 def _record(found: Found) -> EnvironmentRecord:
     return EnvironmentRecord(
         identity=found.identity,
-        state=EnvironmentState.DEGRADED,
+        state=EnvironmentState.DOWN if found.only_data else EnvironmentState.DEGRADED,
         stack=found.stack,
         config_file=found.config_file,
         created_at=_moment(found.created_at) or clock.now(),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from envctl.model import Capabilities, Connection, Death, Identity, Observed, Stack
+from envctl.model import Capabilities, Death, Identity, Observed, Stack
 from envctl.plan.steps import Plan
 from envctl.report import Progress
 
@@ -38,7 +38,7 @@ class Found:
         config_file: The configuration it was made from, or None.
         created_at: ISO 8601, UTC.
         expires_at: ISO 8601, UTC, or None.
-        connections: As far as the labels tell.
+        only_data: Whether all that is left of it is data that is to survive `down`.
     """
 
     identity: Identity
@@ -46,7 +46,7 @@ class Found:
     config_file: str | None
     created_at: str
     expires_at: str | None
-    connections: Mapping[str, Connection]
+    only_data: bool
 
 
 class PortTaken(Exception):

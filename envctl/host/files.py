@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from envctl.errors import CannotWrite
@@ -46,6 +47,13 @@ def write_atomic(path: Path, content: str | bytes, mode: int = 0o600) -> None:
         sync_directory(path.parent)
     except OSError as error:
         raise cannot_write(path, error, needed_bytes=len(data)) from error
+
+
+def owner_only(fd: int) -> None:
+    """Gives an open file of ours the mode 0600, where a umask took rights from its owner too when it was made."""
+    if os.fstat(fd).st_mode & 0o777 != 0o600:
+        with suppress(OSError):  # somebody else's, or read-only
+            os.fchmod(fd, 0o600)
 
 
 def _temporary_name(name: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from envctl.errors import Busy
-from envctl.host import clock, owner, paths
+from envctl.host import clock, files, owner, paths
 from envctl.host.files import cannot_write
 from envctl.model import Owner
 
@@ -145,6 +145,7 @@ def _open(path: Path) -> int:
     except FileNotFoundError:
         paths.make_private(path.parent)
         fd = os.open(path, flags, 0o600)
+    files.owner_only(fd)
     return fd
 
 

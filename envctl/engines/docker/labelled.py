@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from envctl.engines.base import Found
@@ -15,53 +16,103 @@ from envctl.errors import EnvctlError
 from envctl.model import Identity, PortLease, Stack
 from envctl.plan.facts import LABEL_PREFIX
 
+# What is read of each thing, by the names used here.
+_FULL_NAMES = (
+    *(
+        LABEL_PREFIX + name
+        for name in ("stack", "environment", "key", "project", "branch", "checkout", "label", "config", "created")
+    ),
+    *(LABEL_PREFIX + "expires", LABEL_PREFIX + "persist", "com.docker.compose.project"),
+)
+_NAMES = tuple(name.removeprefix(LABEL_PREFIX) for name in _FULL_NAMES[:-1]) + ("compose",)
+_LABELS = "[" + ",".join(f'{{{{json (.Label "{name}")}}}}' for name in _FULL_NAMES) + "]"
 _ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - what Docker means by no address; read here, never bound
 
 
 def find_all(where: Endpoint, engine: str, registry_id: str) -> list[Found]:
-    """Every stack whose containers carry the registry's id.
+    """Every stack of which anything carries the registry's id, be it only a network or a volume.
 
     Args:
         where: The engine to look at.
         engine: Name of the engine, for the records.
         registry_id: The registry's id.
     """
-    arguments = ["ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL_PREFIX}registry={registry_id}"]
-    handles = cli.run(where, arguments, doing="list containers").split()
-    if not handles:
-        return []
-    containers = json.loads(cli.run(where, ["inspect", *handles], doing="inspect containers", limit_s=60))
-    by_stack: dict[str, list[Mapping[str, Any]]] = {}
-    for container in containers:
-        by_stack.setdefault(_label(container, "stack"), []).append(container)
+    ours = ["--filter", f"label={LABEL_PREFIX}registry={registry_id}"]
+    listing = ["ps", "--all", "--quiet", "--no-trunc", *ours]
+    handles, *others = cli.answers(
+        [
+            cli.start(where, listing, doing="list containers"),
+            cli.start(where, ["network", "ls", *ours, "--format", _LABELS], doing="list networks"),
+            cli.start(where, ["volume", "ls", *ours, "--format", _LABELS], doing="list volumes"),
+        ]
+    )
+    parts = [_Part(_labels_of(one), one) for one in _inspect(where, handles.split())]
+    parts += [_Part(dict(zip(_NAMES, json.loads(line), strict=True))) for text in others for line in text.splitlines()]
+    by_stack: dict[str, list[_Part]] = {}
+    for part in parts:
+        by_stack.setdefault(part.labels.get("stack", ""), []).append(part)
     return [_found(where, engine, stack, members) for stack, members in sorted(by_stack.items())]
 
 
-def _found(where: Endpoint, engine: str, stack_id: str, members: Sequence[Mapping[str, Any]]) -> Found:
-    first = members[0]
-    identity = Identity(
-        project=_label(first, "project"),
-        branch=_label(first, "branch"),
-        checkout=_label(first, "checkout"),
-        label=_label(first, "label"),
-        key=_label(first, "key"),
-        name=_label(first, "environment"),
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Something that belongs to a stack.
+
+    Attributes:
+        labels: Our labels without their prefix, and Compose's project.
+        container: What `docker inspect` tells, where it is a container.
+    """
+
+    labels: Mapping[str, str]
+    container: Mapping[str, Any] | None = None
+
+
+def _inspect(where: Endpoint, handles: Sequence[str]) -> list[Mapping[str, Any]]:
+    if not handles:
+        return []
+    found: list[Mapping[str, Any]] = json.loads(
+        cli.run(where, ["inspect", *handles], doing="inspect containers", limit_s=60)
     )
-    project = str(first["Config"]["Labels"].get("com.docker.compose.project", ""))
-    bindings = [binding for member in members for binding in _bindings(member)]
+    return found
+
+
+def _labels_of(container: Mapping[str, Any]) -> dict[str, str]:
+    labels: Mapping[str, str] = container["Config"]["Labels"]
+    return {name: str(labels.get(full, "")) for name, full in zip(_NAMES, _FULL_NAMES, strict=True)}
+
+
+def _found(where: Endpoint, engine: str, stack_id: str, members: Sequence[_Part]) -> Found:
+    first = members[0].labels
+    identity = Identity(
+        project=first["project"],
+        branch=first["branch"],
+        checkout=first["checkout"],
+        label=first["label"],
+        key=first["key"],
+        name=first["environment"],
+    )
+    containers = [member.container for member in members if member.container is not None]
+    bindings = [binding for container in containers for binding in _bindings(container)]
     stack = Stack(
         id=stack_id,
-        project=project,
+        project=first["compose"],
         engine=engine,
         endpoint=str(where),
         host=where.host,
         publish_address=next((address for address, _ in bindings), where.host),
-        subnet=_subnet(where, project),
+        subnet=_subnet(where, first["compose"]),
         ports=tuple(lease for _, lease in bindings),
-        credentials=_credentials(where, members),
+        credentials=_credentials(where, containers),
     )
-    expires, config = _label(first, "expires"), _label(first, "config")
-    return Found(identity, stack, config or None, _label(first, "created"), expires or None, {})
+    only_data = all(member.labels["persist"] == "true" for member in members)
+    return Found(
+        identity=identity,
+        stack=stack,
+        config_file=first["config"] or None,
+        created_at=first["created"],
+        expires_at=first["expires"] or None,
+        only_data=only_data,
+    )
 
 
 def _label(container: Mapping[str, Any], name: str) -> str:

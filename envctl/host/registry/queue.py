@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from envctl.host import clock, paths
+from envctl.host import clock, files, paths
 
 _PATIENCE_S = 30.0
 _LONGEST_PAUSE_S = 0.01
@@ -34,9 +34,11 @@ def writers_turn(state: Path) -> Iterator[None]:
 def _open(state: Path) -> int | None:
     path = paths.locks_dir(state) / "registry-writers.lock"
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError:  # a read-only or full disk
         return None
+    files.owner_only(fd)
+    return fd
 
 
 def _wait(fd: int) -> None:
