@@ -24,7 +24,7 @@ _FULL_NAMES = (
     ),
     *(LABEL_PREFIX + "expires", LABEL_PREFIX + "persist", "com.docker.compose.project"),
 )
-_NAMES = tuple(name.removeprefix(LABEL_PREFIX) for name in _FULL_NAMES[:-1]) + ("compose",)
+_NAMES = (*(name.removeprefix(LABEL_PREFIX) for name in _FULL_NAMES[:-1]), "compose")
 _LABELS = "[" + ",".join(f'{{{{json (.Label "{name}")}}}}' for name in _FULL_NAMES) + "]"
 _ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - what Docker means by no address; read here, never bound
 
