@@ -25,7 +25,19 @@ _LEAK_LIMIT_S = 5.0
 # What a process of a test gets from ours: enough to find programs, the engine and Python's packages. All else, CI's
 # variables above all, would decide which branch the tests are on.
 _PASSED_ON = (
-    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR", "VIRTUAL_ENV", "NODE_PATH"),
+    *(
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "LC_ALL",
+        "TZ",
+        "XDG_RUNTIME_DIR",
+        "VIRTUAL_ENV",
+        "NODE_PATH",
+        "PYTHONPATH",
+    ),
     *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
