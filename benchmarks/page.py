@@ -40,6 +40,8 @@ def results(document: Mapping[str, Any]) -> str:
     )
     if images := machine["stand_in_images"]:
         facts += f" Stand-ins instead of the official images: {', '.join(images)}."
+    if not machine["complete"]:
+        facts += " The run was not complete."
     return f"\n{facts}\n\n{as_markdown(from_json(document))}\n"
 
 
