@@ -84,10 +84,10 @@ def own_valkey(spare_valkey: Valkey) -> Iterator[Valkey]:
 @pytest.fixture(scope="session")
 def replicas(postgres: Postgres, valkey: Valkey) -> Iterator[tuple[Server, Server]]:
     """Two servers on the same Postgres and Redis, shared by the tests that do not change them."""
-    servers = tuple(Server(postgres.environment, valkey.environment) for _ in range(2))
-    yield servers  # type: ignore[misc]  # exactly two
-    for server in servers:
-        server.remove()
+    first, second = (Server(postgres.environment, valkey.environment) for _ in range(2))
+    yield first, second
+    first.remove()
+    second.remove()
 
 
 @pytest.fixture

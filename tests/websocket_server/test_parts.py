@@ -31,10 +31,18 @@ def test_backoff_doubles_up_to_its_cap() -> None:
     assert backoff.next_delay_s() == BASE_S
 
 
+class Draws(list[tuple[float, float]]):
+    """Stands in for chance: notes each range asked for and gives its lower end."""
+
+    def __call__(self, low: float, high: float) -> float:
+        self.append((low, high))
+        return low
+
+
 def test_backoff_draws_from_the_whole_range() -> None:
     """The jitter is full: the delay is drawn between zero and the limit."""
-    asked: list[tuple[float, float]] = []
-    backoff = Backoff(draw=lambda low, high: asked.append((low, high)) or low)  # type: ignore[func-returns-value]
+    asked = Draws()
+    backoff = Backoff(asked)
     assert [backoff.next_delay_s() for _ in range(3)] == [0.0, 0.0, 0.0]
     assert asked == [(0.0, 0.05), (0.0, 0.1), (0.0, 0.2)]
 
@@ -270,10 +278,10 @@ async def test_only_a_lasting_connection_ends_the_series_of_failures(
 ) -> None:
     """After a connection that lasted, retries are quick again; connections that break at once keep slowing down."""
     monkeypatch.setattr(link_module, "STABLE_S", stable_s)
-    limits: list[float] = []
+    draws = Draws()
     sessions = [FakeSession(), FakeSession(), FakeSession()]
     link = make_link(sessions)
-    link._backoff = Backoff(draw=lambda _low, high: limits.append(high) or 0.0)  # type: ignore[func-returns-value]
+    link._backoff = Backoff(draws)
     running = asyncio.create_task(link.run())
     async with asyncio.timeout(10):
         for session in sessions:
@@ -281,7 +289,7 @@ async def test_only_a_lasting_connection_ends_the_series_of_failures(
                 await asyncio.sleep(0)
             session.lose("gone")
     running.cancel()
-    assert limits[:2] == expected
+    assert [high for _, high in draws[:2]] == expected
 
 
 class StuckConnection:

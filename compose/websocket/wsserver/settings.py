@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from .environ import Reader
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - of a container; who can reach it is the choice of whoever publishes the port
 HTTP_PATHS = ("/healthz", "/readyz", "/metrics")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -56,7 +57,7 @@ class Settings:
     """All settings of one server."""
 
     token: str = field(repr=False)
-    host: str = "0.0.0.0"  # noqa: S104 - inside a container; what is published outside is the engine's choice
+    host: str = EVERYWHERE
     port: int = 3001
     path: str = "/ws"
     channel_prefix: str = "envctl:ws:0:"
@@ -83,7 +84,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     redis = _redis(env)
     settings = Settings(
         token=env.secret("WS_TOKEN", required=True) or "",
-        host=env.text("HOST", "0.0.0.0"),  # noqa: S104 - see Settings.host
+        host=env.text("HOST", EVERYWHERE),
         port=env.integer("PORT", 3001, low=0, high=65_535),
         path=_path(env),
         channel_prefix=_channel_prefix(env, redis),
