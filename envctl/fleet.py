@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from envctl import engines, record, repair, teardown
 from envctl.engines.base import Survey
-from envctl.errors import EngineUnavailable, EnvctlError, Leftovers
+from envctl.errors import EngineUnavailable, EnvctlError, Interrupted, Leftovers
 from envctl.host import locks, paths
 from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.model import EnvironmentState, ServiceState
@@ -30,6 +30,8 @@ def _survey(registry: Registry, found: EnvironmentRecord, environ: Mapping[str, 
     try:
         engine = engines.create(found.stack.engine, environ, found.stack.endpoint)
         return engine.survey(found.stack, registry.registry_id, whole=False)
+    except Interrupted:
+        raise
     except EnvctlError:
         return None
 
@@ -64,6 +66,8 @@ def down_all(environ: Mapping[str, str], *, progress: Progress) -> list[Removal]
     for found in registry.all():
         try:
             done += _remove_one(registry, found, environ, progress)
+        except Interrupted:
+            raise
         except EnvctlError as error:
             failed.append(error)
     if failed:

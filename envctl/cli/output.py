@@ -46,9 +46,13 @@ def write_json(value: object) -> None:
 
 def discard_stdout() -> None:
     """Send what is still in stdout's buffer nowhere, so that the interpreter's last flush does not fail."""
+    _discard(sys.stdout)
+
+
+def _discard(stream: TextIO) -> None:
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
 
 
@@ -61,9 +65,11 @@ def say_exactly(text: str) -> None:
     """Write to stderr as it is. Never fails."""
     if sys.stderr is None:
         return
-    with suppress(OSError, ValueError):
+    try:
         sys.stderr.write(text)
         sys.stderr.flush()
+    except (OSError, ValueError):
+        _discard(sys.stderr)
 
 
 def prepare() -> None:

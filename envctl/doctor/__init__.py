@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from envctl.doctor import docker, machine, project
 from envctl.doctor.finding import Finding
-from envctl.errors import EnvctlError
+from envctl.errors import EnvctlError, Interrupted
 from envctl.place import Selection
 
 __all__ = ["Finding", "examine"]
@@ -29,5 +29,7 @@ def examine(selection: Selection) -> Iterator[Finding]:
     for topic, check in _CHECKS.items():
         try:
             yield from check(selection)
+        except Interrupted:
+            raise
         except EnvctlError as error:
             yield Finding.of_error(topic, "problem", error)

@@ -14,7 +14,7 @@ from envctl import engines
 from envctl.doctor.finding import Finding
 from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint, resolve
-from envctl.errors import EngineTimeout, EngineTooOld, EnvctlError
+from envctl.errors import EngineTimeout, EngineTooOld, EnvctlError, Interrupted
 from envctl.host import clock, config
 from envctl.model import EnvironmentSpec
 from envctl.place import Selection
@@ -71,6 +71,8 @@ class _Answers:
             except EngineTimeout as late:
                 late.message = f"the Docker engine did not answer within {LIMIT_S:g} s"
                 self._answers[name] = late
+            except Interrupted:
+                raise
             except EnvctlError as error:
                 self._answers[name] = error
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
-from envctl.errors import EnvctlError
+from envctl.errors import EnvctlError, Interrupted
 from envctl.model import Death
 from envctl.plan.facts import LABEL_PREFIX
 
@@ -72,6 +72,8 @@ def autopsy(endpoint: Endpoint, service: str, handle: str) -> Death:
         state = json.loads(
             cli.run(endpoint, ["inspect", "--format", "{{json .State}}", handle], doing="inspect a container")
         )
+    except Interrupted:
+        raise
     except (EnvctlError, ValueError):
         return Death(service)
     return Death(

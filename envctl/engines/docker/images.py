@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from envctl.engines.docker import cli
+from envctl.engines.docker import children, cli
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.engines.docker.failures import image_failure
 from envctl.errors import BuildFailed, EngineUnreachable, ImageRateLimited, RegistryUnreachable
@@ -122,20 +122,21 @@ def build(endpoint: Endpoint, service: str, rendered: Mapping[str, Any], progres
     )
     lines: list[str] = []
     try:
-        stream = client.buildx.build(
-            how["context"],
-            tags=[image],
-            file=f"{how['context']}/{how['dockerfile']}" if how.get("dockerfile") else None,
-            target=how.get("target"),
-            build_args=dict(how.get("args") or {}),
-            progress="plain",
-            load=True,
-            stream_logs=True,
-        )
-        for line in cast("Iterator[str]", stream):  # which it is, with stream_logs
-            lines.append(line.rstrip())
-            if step := re.match(r"#\d+ (\[.*)", line):
-                progress.phase(service, "building", step[1])
+        with children.ended_on_error():
+            stream = client.buildx.build(
+                how["context"],
+                tags=[image],
+                file=f"{how['context']}/{how['dockerfile']}" if how.get("dockerfile") else None,
+                target=how.get("target"),
+                build_args=dict(how.get("args") or {}),
+                progress="plain",
+                load=True,
+                stream_logs=True,
+            )
+            for line in cast("Iterator[str]", stream):  # which it is, with stream_logs
+                lines.append(line.rstrip())
+                if step := re.match(r"#\d+ (\[.*)", line):
+                    progress.phase(service, "building", step[1])
     except DockerException as error:
         raise BuildFailed(
             f'the image of service "{service}" could not be built',

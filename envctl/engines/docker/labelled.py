@@ -12,7 +12,7 @@ from typing import Any
 from envctl.engines.base import Found
 from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
-from envctl.errors import EnvctlError
+from envctl.errors import EnvctlError, Interrupted
 from envctl.model import Identity, PortLease, Stack
 from envctl.plan.facts import LABEL_PREFIX
 
@@ -134,6 +134,8 @@ def _subnet(where: Endpoint, project: str) -> str | None:
     form = "{{range .IPAM.Config}}{{.Subnet}}{{end}}"
     try:
         return cli.run(where, ["network", "inspect", "--format", form, project], doing="inspect a network").strip()
+    except Interrupted:
+        raise
     except EnvctlError:
         return None
 

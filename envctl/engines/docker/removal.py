@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from envctl.engines.base import Removed
 from envctl.engines.docker import cli, objects
 from envctl.engines.docker.endpoint import Endpoint
-from envctl.errors import EnvctlError
+from envctl.errors import EnvctlError, Interrupted
 from envctl.model import Stack
 
 _ROUNDS = 4  # an engine may still be finishing a creation that was asked for before its client was killed
@@ -56,6 +56,8 @@ def _round(
         try:
             call.answer()
             _count(counts, noun, len(names))
+        except Interrupted:
+            raise
         except EnvctlError as error:
             left.extend(f"{noun} {name}: {error.cause or error.message}" for name in names)
     return left
