@@ -7,11 +7,10 @@ import random
 import signal
 import subprocess
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import CountingDocker
+from faults import CountingDocker, processes
 from harness import Project, eventually
 
 REDIS = "services:\n  redis: {}\n"
@@ -109,14 +108,7 @@ def test_kill_of_up_at_any_moment(project: Project, seed: int) -> None:
 
 def _compose_children(project: Project) -> list[int]:
     """Processes of `docker compose` that work for the project."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"--project-name" in words and any(str(project.state).encode() in word for word in words):
-                    found.append(int(entry.name))
-    return found
+    return processes("--project-name", str(project.state))
 
 
 def _start_until_compose(project: Project, *args: str) -> subprocess.Popen[str]:
