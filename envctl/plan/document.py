@@ -69,6 +69,7 @@ def _service(service: ServiceSpec, spec: Spec, facts: Facts, inside: Mapping[str
     merged = _merge(_literal(facts.assets[kinds.GENERIC].fragment), _literal(assets.fragment))
     merged = _merge(merged, kind.container(service, spec))
     merged["image"] = image_of(service, facts)
+    merged.pop("build", None)  # the fragment's is for use by hand
     merged |= _build(service, assets)
     merged["environment"] = dict(merged.get("environment") or {}) | {
         name: references.resolve(value, inside, facts.identity) for name, value in service.environment.items()
