@@ -97,7 +97,7 @@ def test_a_changed_service_alone_is_replaced(project: Project, old: str, new: st
     assert after["side"] != before["side"]
     starts = re.findall(r"\bstart +(\w+) +changed: (.*)", plan)
     assert [name for name, _ in starts] == ["side"]
-    assert cause in starts[0][1].split(", ")
+    assert cause in starts[0][1]
 
 
 def test_a_service_that_is_no_longer_wanted_is_removed(project: Project) -> None:
@@ -319,7 +319,7 @@ def test_exec_and_logs(project: Project) -> None:
     assert (result.code, result.out) == (7, "inside\n")
     assert "hello" in project.run("logs", "side", check=True).out
     assert project.error("logs", "nosuch")["code"] == "NO_SERVICE"
-    assert project.error("exec", "nosuch", "--", "true")["code"] == "NO_SERVICE"
+    assert project.run("exec", "nosuch", "--", "true").code == 66
 
 
 def test_psql_and_redis_cli(project: Project) -> None:
