@@ -27,7 +27,6 @@ from envctl.model import (
 )
 from envctl.place import Place, keep_secret
 from envctl.plan import connections, planner
-from envctl.plan.facts import Facts
 from envctl.plan.steps import Plan, Verb
 from envctl.plan.variables import variables
 from envctl.ready.base import Probe
@@ -76,12 +75,12 @@ class BringUp:
         for _ in range(_ROUNDS):
             began_s = clock.monotonic_s()
             stack = self._reserve()
-            observed = self.engine.survey(stack, self.place.registry.registry_id, whole=True).result()
-            facts = self._facts(stack, observed)
+            look = self.engine.survey(stack, self.place.registry.registry_id, whole=True)
+            facts = gather.facts_for(self.place, self.found, stack, self.capabilities, look, self.engine)
             plan = planner.plan(self.place.spec, facts)
             self.timings_ms["plan"] = round((clock.monotonic_s() - began_s) * 1000)
             try:
-                return stack, plan, self._perform(plan, stack, observed)
+                return stack, plan, self._perform(plan, stack, facts.observed)
             except PortTaken as taken:
                 self._give_up_port(stack, taken)
             except SubnetTaken:
@@ -123,11 +122,6 @@ class BringUp:
             cause="another program takes ports of this range as fast as they are chosen",
             fix=["try again", "envctl doctor shows what holds ports of the range"],
         )
-
-    # -- deciding ------------------------------------------------------------------------------------------------
-
-    def _facts(self, stack: Stack, observed: Observed) -> Facts:
-        return gather.facts_for(self.place, self.found, stack, self.capabilities, observed, self.engine)
 
     # -- performing ----------------------------------------------------------------------------------------------
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from envctl import engines, record, repair, teardown
-from envctl.engines.base import Survey
-from envctl.errors import EngineUnavailable, EnvctlError, Interrupted, Leftovers
-from envctl.host import locks, paths
+from envctl import engines, record
+from envctl.errors import Denied, EngineUnavailable, EnvctlError, Interrupted, Leftovers
+from envctl.host import paths
 from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.model import EnvironmentState, ServiceState
 from envctl.place import lock_name
 from envctl.report import EnvironmentReport, Progress, Removal
 
 _LOCK_LIMIT_S = 90.0
+_Running = Mapping[str, Mapping[str, ServiceState]]
 
 
 def list_environments(environ: Mapping[str, str]) -> list[EnvironmentReport]:
@@ -22,34 +22,31 @@ def list_environments(environ: Mapping[str, str]) -> list[EnvironmentReport]:
     if registry is None:
         return []
     found = registry.all()
-    surveys = {one.identity.name: _survey(registry, one, environ) for one in found}  # they run side by side
-    return [_report(one, surveys[one.identity.name]) for one in found]
+    running: dict[tuple[str, str], _Running | None] = {}
+    for one in found:
+        engine = (one.stack.engine, one.stack.endpoint)
+        if engine not in running:  # one question to each engine, however many environments it runs
+            running[engine] = _running(registry, one, environ)
+    return [_report(one, running[one.stack.engine, one.stack.endpoint]) for one in found]
 
 
-def _survey(registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str]) -> Survey | None:
+def _running(registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str]) -> _Running | None:
     try:
         engine = engines.create(found.stack.engine, environ, found.stack.endpoint)
-        return engine.survey(found.stack, registry.registry_id, whole=False)
-    except Interrupted:
-        raise
-    except EnvctlError:
+        return engine.running(registry.registry_id)
+    except (EngineUnavailable, Denied):
         return None
 
 
-def _report(found: EnvironmentRecord, survey: Survey | None) -> EnvironmentReport:
+def _report(found: EnvironmentRecord, running: _Running | None) -> EnvironmentReport:
     """The record's report; a READY environment none of whose services runs is stopped, one that lacks some degraded."""
-    if survey is None or found.state is not EnvironmentState.READY:
+    if running is None or found.state is not EnvironmentState.READY:
         return record.report(found)
-    try:
-        seen = survey.result().services
-    except EngineUnavailable:
-        return record.report(found)
-    states = {
-        name: (seen[name].state if name in seen else ServiceState.ABSENT, "") for name in record.connections(found)
-    }
-    running = [state is ServiceState.RUNNING for state, _ in states.values()]
-    state = EnvironmentState.READY if all(running) else EnvironmentState.DEGRADED
-    return record.report(found, state=state if any(running) else EnvironmentState.STOPPED, states=states)
+    seen = running.get(found.stack.id, {})
+    states = {name: (seen.get(name, ServiceState.ABSENT), "") for name in record.connections(found)}
+    alive = [state is ServiceState.RUNNING for state, _ in states.values()]
+    state = EnvironmentState.READY if all(alive) else EnvironmentState.DEGRADED
+    return record.report(found, state=state if any(alive) else EnvironmentState.STOPPED, states=states)
 
 
 def down_all(environ: Mapping[str, str], *, progress: Progress) -> list[Removal]:
@@ -84,6 +81,8 @@ def down_all(environ: Mapping[str, str], *, progress: Progress) -> list[Removal]
 def _remove_one(
     registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str], progress: Progress
 ) -> list[Removal]:
+    from envctl.host import locks
+
     state = paths.state_dir(environ)
     name = lock_name(found.identity.key)
     with locks.environment_lock(
@@ -93,6 +92,8 @@ def _remove_one(
         if now is None or now.state is EnvironmentState.DOWN:
             return []
         progress.phase(found.identity.name, "removing")
+        from envctl import teardown
+
         engine = engines.create(now.stack.engine, environ, now.stack.endpoint)
         return [teardown.remove(state, registry, now, engine, purge=False, keep_ports=False)]
 
@@ -103,5 +104,7 @@ def _registry(environ: Mapping[str, str]) -> Registry | None:
         return None
     registry = Registry.open(paths.ensure_state_dir(state))
     if registry.needs_repair:
+        from envctl import repair
+
         repair.from_labels(registry, environ)
     return registry

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from envctl import kinds
-from envctl.engines.base import Engine
+from envctl.engines.base import Engine, Survey
 from envctl.host import assets, clock, owner
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import LOOPBACK, Capabilities, EnvironmentSpec, EnvironmentState, Observed, Stack
@@ -21,10 +21,19 @@ def facts_for(
     found: EnvironmentRecord,
     stack: Stack,
     capabilities: Capabilities,
-    observed: Observed,
+    look: Survey | None,
     engine: Engine | None = None,
 ) -> Facts:
-    """What the planner may know. With an `engine`, it is asked which images it has."""
+    """What the planner may know.
+
+    Args:
+        place: Where we stand.
+        found: The environment.
+        stack: Its stack, with its leases.
+        capabilities: What the engine can do.
+        look: A look at the stack that is under way, or None for a stack of which nothing is there.
+        engine: Is asked which images it has, while the look goes on; None where that does not matter.
+    """
     spec = place.spec
     needed = {service.kind for service in spec.services.values()} | {kinds.GENERIC}
     facts = Facts(
@@ -33,12 +42,10 @@ def facts_for(
         capabilities=capabilities,
         assets={kind: _assets(kind) for kind in needed},
         labels=_labels(place, found),
-        observed=observed,
     )
-    if engine is None:
-        return facts
-    images = engine.images_present([image_of(service, facts) for service in spec.services.values()])
-    return replace(facts, images=images)
+    references = [image_of(service, facts) for service in spec.services.values()]
+    images = engine.images_present(references) if engine else {}
+    return replace(facts, images=images, observed=look.result() if look else Observed())
 
 
 def addresses(spec: EnvironmentSpec, capabilities: Capabilities) -> tuple[str, str]:

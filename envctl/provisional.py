@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from envctl import gather
 from envctl.host.registry import EnvironmentRecord
-from envctl.model import Observed
 from envctl.place import Place
 from envctl.plan import planner
 from envctl.plan.steps import Plan
@@ -35,11 +34,8 @@ def _provisional_plan(place: Place, *, observe: bool = True) -> Plan:
     if found is None:
         found = gather.unclaimed(place, engine)
     capabilities = engine.capabilities() if observe else engine.capabilities(_recorded_version(found))
-    observed = Observed()
-    if observe:
-        observed = engine.survey(found.stack, place.registry.registry_id, whole=True).result()
-    asked = engine if observe else None
-    facts = gather.facts_for(place, found, found.stack, capabilities, observed, asked)
+    look = engine.survey(found.stack, place.registry.registry_id, whole=True) if observe else None
+    facts = gather.facts_for(place, found, found.stack, capabilities, look, engine if observe else None)
     return planner.plan(place.spec, facts)
 
 

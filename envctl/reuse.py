@@ -30,8 +30,7 @@ def reuse(place: Place, began_s: float) -> EnvironmentReport | None:
     if not _covers(found.stack, place.spec):
         return None
     capabilities = engine.capabilities(str(found.details["engine_version"]))
-    observed = survey.result()
-    plan = planner.plan(place.spec, gather.facts_for(place, found, found.stack, capabilities, observed))
+    plan = planner.plan(place.spec, gather.facts_for(place, found, found.stack, capabilities, survey))
     if not plan.is_empty:
         return None
     reach = connections.outside(place.spec, found.stack)

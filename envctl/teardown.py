@@ -36,7 +36,8 @@ def remove(
     """
     name = found.identity.name
     registry.mark_removing(name)
-    done = engine.remove(found.stack, registry.registry_id, purge=purge)
+    settled = found.state is EnvironmentState.READY
+    done = engine.remove(found.stack, registry.registry_id, purge=purge, settled=settled)
     if done.left:
         raise Leftovers(
             f'"{name}" was removed except for {len(done.left)} object{"s" if len(done.left) > 1 else ""}',
@@ -102,7 +103,7 @@ def _settle(place: Place, found: EnvironmentRecord, engine: Engine, *, keep: boo
     place.registry.mark_removing(name)
     _remove_files(place, name)
     ports = len((place.registry.find(name=name) or found).stack.ports)
-    done = engine.remove(found.stack, place.registry.registry_id, purge=False)
+    done = engine.remove(found.stack, place.registry.registry_id, purge=False, settled=False)
     if done.left:
         raise Leftovers(f"{len(done.left)} objects are left", leftovers=done.left)
     if done.kept:

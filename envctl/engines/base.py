@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from envctl.model import Capabilities, Death, Identity, Observed, Stack
+from envctl.model import Capabilities, Death, Identity, Observed, ServiceState, Stack
 from envctl.plan.steps import Plan
 from envctl.report import Progress
 
@@ -107,6 +107,10 @@ class Engine(Protocol):
         """Begin to look at a stack: its services, or (`whole`) also its networks, volumes and foreign objects."""
         ...
 
+    def running(self, registry_id: str) -> Mapping[str, Mapping[str, ServiceState]]:
+        """The state of every service with the registry's labels, by stack id and service name."""
+        ...
+
     def published(self, stack: Stack) -> Mapping[int, str]:
         """Host ports that others than this stack have through the engine, each with its holder in words."""
         ...
@@ -151,8 +155,16 @@ class Engine(Protocol):
         """Why a service is not running."""
         ...
 
-    def remove(self, stack: Stack, registry_id: str, *, purge: bool) -> Removed:
-        """Remove everything of a stack, found by its labels; persistent volumes only with `purge`."""
+    def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:
+        """Remove everything of a stack, found by its labels.
+
+        Args:
+            stack: The stack.
+            registry_id: Only what also carries this id is touched.
+            purge: Whether persistent volumes go too.
+            settled: Whether nothing can still be appearing; otherwise the engine is asked again until nothing is left,
+                because it may be finishing a creation whose client was killed.
+        """
         ...
 
     def find_all(self, registry_id: str) -> list[Found]:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from envctl.engines.base import Found, Removed
-from envctl.engines.docker import cli, deaths, endpoint, images, labelled, objects, programs, removal
+from envctl.engines.docker import cli, endpoint, objects
 from envctl.engines.docker.endpoint import Endpoint
-from envctl.engines.docker.up import ComposeUp
 from envctl.errors import EngineTooOld
-from envctl.host import clock, locks
-from envctl.host.files import write_atomic
+from envctl.host import clock
 from envctl.model import Capabilities, Death, Observed, ServiceState, Stack
 from envctl.plan import secrets
 from envctl.plan.steps import Plan, Verb
 from envctl.report import Progress
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Found, Removed
+    from envctl.engines.docker.up import ComposeUp
+
+# What only some operations need is imported by them: an `up` that finds everything in place must stay quick.
 
 DOCUMENT = "compose.yaml"
 _OLDEST_ENGINE = 23  # Compose 2.23.1, which inline configs need, asks for no older one
@@ -76,6 +80,10 @@ class ComposeEngine:
         """Begin a look at the stack."""
         return objects.look(self._where, stack, registry_id, whole=whole)
 
+    def running(self, registry_id: str) -> Mapping[str, Mapping[str, ServiceState]]:
+        """The state of every service with the registry's labels, by stack id and service name."""
+        return objects.running(self._where, registry_id)
+
     def published(self, stack: Stack) -> Mapping[int, str]:
         """Host ports that containers outside the stack publish."""
         return objects.published(self._where, stack.id)
@@ -90,6 +98,9 @@ class ComposeEngine:
         Raises:
             ImageError: An image cannot be had.
         """
+        from envctl.engines.docker import images
+        from envctl.host.files import write_atomic
+
         for image in plan.subjects(Verb.PULL):
             waiting = tuple(name for name, service in _services(plan).items() if service["image"] == image)
             images.pull(self._where, image, waiting, progress)
@@ -110,6 +121,8 @@ class ComposeEngine:
         progress: Progress,
     ) -> ComposeUp:
         """`docker compose up` for exactly the services of the plan's START steps."""
+        from envctl.engines.docker.up import ComposeUp
+
         return ComposeUp(
             self._where,
             stack,
@@ -124,39 +137,56 @@ class ComposeEngine:
 
     def watch(self, stack: Stack, report: Callable[[Death], None]) -> AbstractContextManager[None]:
         """Report containers of the stack that end."""
+        from envctl.engines.docker import deaths
+
         return deaths.watch(self._where, stack.id, since_s=clock.now().timestamp(), report=report)
 
     def autopsy(self, stack: Stack, registry_id: str, service: str) -> Death:
         """Why a service is not running."""
+        from envctl.engines.docker import deaths
+
         found = self.survey(stack, registry_id, whole=False).result().services.get(service)
         return deaths.autopsy(self._where, service, found.handle) if found else Death(service)
 
-    def remove(self, stack: Stack, registry_id: str, *, purge: bool) -> Removed:
+    def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:
         """Everything of the stack: containers, networks, volumes, the images built for it alone."""
-        return removal.remove(self._where, stack, registry_id, purge=purge)
+        from envctl.engines.docker import removal
+
+        return removal.remove(self._where, stack, registry_id, purge=purge, settled=settled)
 
     def find_all(self, registry_id: str) -> list[Found]:
         """Every stack with the registry's labels."""
+        from envctl.engines.docker import labelled
+
         return labelled.find_all(self._where, self.name, registry_id)
 
     def logs(
         self, stack: Stack, service: str, handle: str, *, follow: bool, tail_lines: int | None, since: str | None
     ) -> Iterator[str]:
         """A container's log."""
+        from envctl.engines.docker import programs
+
         return programs.logs(self._where, handle, follow=follow, tail_lines=tail_lines, since=since)
 
     def exec(self, handle: str, command: Sequence[str], limit_s: float) -> tuple[int, str]:
         """Run a program in a container."""
+        from envctl.engines.docker import programs
+
         return programs.run_inside(self._where, handle, command, limit_s)
 
     def execute(
         self, handle: str, command: Sequence[str], *, tty: bool, stdin: bool, variables: Mapping[str, str]
     ) -> int:
         """Run a program in a container on our standard streams."""
+        from envctl.engines.docker import programs
+
         return programs.execute(self._where, handle, command, tty=tty, stdin=stdin, variables=variables)
 
     def _build(self, plan: Plan, service: str, folder: Path, progress: Progress) -> None:
         """Build once even where several environments need the same image at the same time."""
+        from envctl.engines.docker import images
+        from envctl.host import locks
+
         rendered = _services(plan)[service]
         name = f"image-{str(rendered['image']).replace(':', '-').replace('/', '-')}"
         progress.phase(service, "building")

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cache
 
 from envctl.engines.docker.endpoint import Endpoint
-from envctl.engines.docker.failures import classify
 from envctl.errors import EngineNotInstalled, EngineTimeout
 
 CALL_LIMIT_S = 20.0
@@ -75,6 +74,8 @@ class Call:
             self.end()
             raise
         if self.process.returncode != 0:
+            from envctl.engines.docker.failures import classify
+
             raise classify(err.decode(errors="replace") or out.decode(errors="replace"), doing=self.doing)
         return out.decode(errors="replace")
 

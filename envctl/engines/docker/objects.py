@@ -153,6 +153,17 @@ def owned(endpoint: Endpoint, stack_id: str, registry_id: str) -> Owned:
     )
 
 
+def running(endpoint: Endpoint, registry_id: str) -> dict[str, dict[str, ServiceState]]:
+    """The state of every container with the registry's labels, by stack id and service name."""
+    form = f"[{{{{json .State}}}},{_label('stack')},{_label('service')}]"
+    where = f"label={LABEL_PREFIX}registry={registry_id}"
+    found: dict[str, dict[str, ServiceState]] = {}
+    text = cli.run(endpoint, ["ps", "--all", "--filter", where, "--format", form], doing="list containers")
+    for state, stack, service in _rows(text):
+        found.setdefault(stack, {})[service] = _STATES.get(state, ServiceState.EXITED)
+    return found
+
+
 def published(endpoint: Endpoint, stack_id: str) -> dict[int, str]:
     """Host ports that containers outside the stack publish, each with its holder in words."""
     form = f"[{{{{json .Names}}}},{{{{json .Ports}}}},{_label('stack')}]"

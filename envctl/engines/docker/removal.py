@@ -14,7 +14,7 @@ _ROUNDS = 4  # an engine may still be finishing a creation that was asked for be
 _GRACE_S = 10
 
 
-def remove(where: Endpoint, stack: Stack, registry_id: str, *, purge: bool) -> Removed:
+def remove(where: Endpoint, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:
     """Remove everything that carries the stack's labels; volumes that persist stay unless `purge`.
 
     Args:
@@ -22,10 +22,12 @@ def remove(where: Endpoint, stack: Stack, registry_id: str, *, purge: bool) -> R
         stack: The stack.
         registry_id: Only what also carries this id is touched.
         purge: Whether data of `persist: true` goes too.
+        settled: Whether one look is enough, since nothing can still be appearing.
     """
     counts: dict[str, int] = {}
     left: list[str] = []
     kept: tuple[str, ...] = ()
+    images = _list_built_images(where, stack)  # beside the first look
     for _ in range(_ROUNDS):
         found = objects.owned(where, stack.id, registry_id)
         kept = () if purge else tuple(name for name in found.volumes if name in found.persistent)
@@ -33,10 +35,11 @@ def remove(where: Endpoint, stack: Stack, registry_id: str, *, purge: bool) -> R
         if not (found.containers or found.networks or volumes):
             break
         left = _round(where, found, volumes, counts, grace=bool(kept))
-    images = _built_images(where, stack)
-    if images:
-        cli.start(where, ["image", "rm", *images], doing="remove images").answer()
-        counts["image"] = len(images)
+        if settled and not left:
+            break
+    if built := images.answer().split():
+        cli.run(where, ["image", "rm", *built], doing="remove images", limit_s=60)
+        counts["image"] = len(built)
     return Removed(counts, kept, tuple(left))
 
 
@@ -68,7 +71,7 @@ def _count(counts: dict[str, int], noun: str, number: int) -> None:
         counts[noun] = counts.get(noun, 0) + number
 
 
-def _built_images(where: Endpoint, stack: Stack) -> list[str]:
+def _list_built_images(where: Endpoint, stack: Stack) -> cli.Call:
     """Images built from the user's `build:` for this stack alone, by the names only we give."""
     arguments = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={stack.project}-*"]
-    return cli.run(where, arguments, doing="list images").split()
+    return cli.start(where, arguments, doing="list images")
