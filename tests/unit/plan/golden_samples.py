@@ -198,7 +198,9 @@ def facts_of(sample: Sample, spec: EnvironmentSpec) -> Facts:
 def _assets(kind: str) -> KindAssets:
     bundled = kinds.get(kind).bundled
     folder, digest = f"/envctl/compose/{kind}", "0123456789abcdef" if bundled else ""
-    return KindAssets(assets.fragment(kind), assets.healthcheck(kind), folder, digest)
+    check = assets.healthcheck(kind)
+    fixed = (check[0], f"#!/bin/sh\n# the check of {kind}, for $HOME\n") if check else None
+    return KindAssets(assets.fragment(kind), fixed, folder, digest)
 
 
 def plan_of(sample: Sample) -> Plan:
