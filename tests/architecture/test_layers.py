@@ -12,7 +12,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("doctor",),
     ("environment", "fleet"),
+    ("creation", "reuse", "live", "inside", "provisional"),
     ("bringup", "teardown", "rendering"),
+    ("gather", "target"),
     ("place",),
     ("record", "repair"),
     ("engines",),
@@ -34,6 +36,7 @@ PURE_LIBRARY = {
     *("__future__", "base64", "collections", "collections.abc", "dataclasses", "decimal", "difflib", "enum"),
     *("functools", "hashlib", "ipaddress", "itertools", "json", "operator", "re", "shlex", "string", "textwrap"),
     *("types", "typing", "unicodedata", "urllib.parse"),
+    "importlib",  # brings in the package's own files when they are first needed
 }
 
 
