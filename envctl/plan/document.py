@@ -200,7 +200,8 @@ def _configs(spec: Spec, facts: Facts) -> dict[str, Any]:
 
 
 def _service_labels(service: ServiceSpec, rendered: Mapping[str, Any]) -> dict[str, str]:
-    parts = digest.aspects(rendered)
+    files = [volume.content for volume in service.volumes if volume.content is not None]
+    parts = digest.aspects({**rendered, "configs": [rendered.get("configs"), files]} if files else rendered)
     own = {
         "service": service.name,
         "kind": service.kind,

@@ -121,3 +121,16 @@ def test_a_user_s_own_server_gets_none_of_our_checks() -> None:
     assert "healthcheck" not in websocket
     assert "build" not in websocket
     assert websocket["image"] == "ghcr.io/example/chat:2"
+
+
+def test_a_file_s_content_is_part_of_the_definition() -> None:
+    """A changed file of the project changes the digest of the service that mounts it, and of no other."""
+    sample = SAMPLES["generic"]
+    spec = spec_of(sample)
+    worker = spec.services["worker"]
+    changed = replace(worker, volumes=tuple(replace(v, content=v.content and "new") for v in worker.volumes))
+    other = replace(spec, services={**spec.services, "worker": changed})
+    facts = facts_of(sample, spec)
+    before, after = (compose_document(one, facts)["services"] for one in (spec, other))
+    differing = [n for n in before if before[n]["labels"] != after[n]["labels"]]
+    assert differing == ["worker"]
