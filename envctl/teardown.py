@@ -159,7 +159,6 @@ def _keep_logs(place: Place, found: EnvironmentRecord, engine: Engine, services:
         return {}
     kept: dict[str, list[str]] = {}
     folder = _failed_folder(place, found.identity.name)
-    paths.make_private(folder)
     seen = engine.survey(found.stack, place.registry.registry_id, whole=False).result().services
     for name in services:
         if name not in seen:
@@ -167,6 +166,7 @@ def _keep_logs(place: Place, found: EnvironmentRecord, engine: Engine, services:
         handle = seen[name].handle
         lines = engine.logs(found.stack, name, handle, follow=False, tail_lines=_KEPT_LOG_LINES, since=None)
         kept[name] = list(lines)
+        paths.make_private(folder)
         files.write_atomic(folder / f"{name}.log", "\n".join(kept[name]) + "\n")
     return kept
 
