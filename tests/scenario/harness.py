@@ -278,9 +278,10 @@ class Project:
                 _force_away(thing)
 
     def _sweep(self) -> list[str]:
-        """`down --purge` of each environment there is a row of, then `down --all`."""
-        self.traces.notice()
+        """`down --all`, then `down --purge` of each environment whose data that has kept."""
         calls: list[Result] = []
+        if self._has_rows() or self.labelled():
+            calls.append(self.run("down", "--all", cwd=self.folder))
         try:
             rows = self.traces.rows("SELECT checkout, branch, label FROM environments WHERE state = 'down'")
         except Exception:  # noqa: BLE001 - a damaged registry, which the next command repairs
@@ -291,8 +292,6 @@ class Project:
             options = ["--branch", str(branch)] if branch else []
             options += ["--name", str(label)] if label else []
             calls.append(self.run("down", "--purge", *options, cwd=folder))
-        if any(thing.noun for thing in self.labelled()) or self._has_rows():
-            calls.append(self.run("down", "--all", cwd=self.folder))
         return [f"while cleaning up: {call}" for call in calls if call.code != 0]
 
     def _has_rows(self) -> bool:

@@ -45,7 +45,7 @@ def test_a_generic_service(project: Project) -> None:
     )
     password = variables["REDIS_PASSWORD"]
     assert inside["CACHE"] == f"redis://:{password}@redis:6379/0"
-    assert inside["LITERAL"] == "{redis.url} $HOME $${x}"
+    assert inside["LITERAL"] == "{redis.url} $HOME ${x}"
     assert inside["WHO"] == report["environment"]
     talk = f"printf 'AUTH {password}\\r\\nPING\\r\\n' | nc -w 2 redis 6379"
     assert "+PONG" in project.run("exec", "web", "--", "sh", "-c", talk, check=True).out

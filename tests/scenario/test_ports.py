@@ -25,7 +25,10 @@ if "compose" in sys.argv and "up" in sys.argv and not os.path.exists(flag):
         squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         squatter.bind(("127.0.0.1", port))
         squatter.listen()
-        keeper = subprocess.Popen(["sleep", "100"], pass_fds=[squatter.fileno()], start_new_session=True)
+        keeper = subprocess.Popen(
+            ["sleep", "100"], pass_fds=[squatter.fileno()], start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
     open(flag, "w").write(f"{{port}} {{keeper.pid}}")
 os.execv({docker!r}, [{docker!r}, *sys.argv[1:]])
 """
