@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,21 +29,30 @@ def ended_on_error() -> Iterator[None]:
         raise
 
 
-def _children() -> set[int]:
+def _children(of: str = "self") -> set[int]:
     found: set[int] = set()
-    for listing in Path("/proc/self/task").glob("*/children"):
+    for listing in Path(f"/proc/{of}/task").glob("*/children"):
         with suppress(OSError):  # a thread that ended just now
             found.update(map(int, listing.read_text().split()))
     return found
 
 
 def _end(pid: int) -> None:
-    """A child that nobody has waited for keeps its number, so no stranger can be meant."""
-    with suppress(ProcessLookupError, ChildProcessError):
-        os.kill(pid, signal.SIGTERM)
-        deadline_s = clock.monotonic_s() + _LIMIT_S
-        while clock.monotonic_s() < deadline_s:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return
+    """End a child with its own children: `docker` may end before it has told its plugin.
+
+    A child that nobody has waited for keeps its number, so no stranger can be meant.
+    """
+    family = [pid, *_children(str(pid))]
+    _signal(family, signal.SIGTERM)
+    deadline_s = clock.monotonic_s() + _LIMIT_S
+    with suppress(ChildProcessError):
+        while not os.waitpid(pid, os.WNOHANG)[0]:
+            if clock.monotonic_s() > deadline_s:
+                _signal(family, signal.SIGKILL)
             clock.sleep_s(_PAUSE_S)
-        os.kill(pid, signal.SIGKILL)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
