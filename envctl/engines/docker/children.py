@@ -38,17 +38,18 @@ def _children(of: str = "self") -> set[int]:
 
 
 def _end(pid: int) -> None:
-    """End a child with its own children: `docker` may end before it has told its plugin.
+    """End a child with its own children: `docker` waits for its plugin, which it may be starting just now.
 
     A child that nobody has waited for keeps its number, so no stranger can be meant.
     """
-    family = [pid, *_children(str(pid))]
-    _signal(family, signal.SIGTERM)
+    told: set[int] = set()
     deadline_s = clock.monotonic_s() + _LIMIT_S
     with suppress(ChildProcessError):
         while not os.waitpid(pid, os.WNOHANG)[0]:
-            if clock.monotonic_s() > deadline_s:
-                _signal(family, signal.SIGKILL)
+            family = {pid, *_children(str(pid))}
+            late = clock.monotonic_s() > deadline_s
+            _signal(family if late else family - told, signal.SIGKILL if late else signal.SIGTERM)
+            told |= family
             clock.sleep_s(_PAUSE_S)
 
 
