@@ -150,11 +150,11 @@ def classify(text: str, *, doing: str, answered: bool = False) -> Exception:
     answered = answered or _FROM_ENGINE in text.lower()
     for row in _TABLE:
         if row.pattern.search(text) and not (answered and row.about_reaching):
-            return row.make(words, lines[-_LINES:])
+            return row.make(words, _evidence(lines))
     return errors.EngineFailed(
         f"Docker could not {doing}",
         cause=words or "it said nothing",
-        evidence=lines[-_LINES:],
+        evidence=_evidence(lines),
         fix=["act on Docker's message; envctl doctor checks the engine"],
     )
 
@@ -168,6 +168,11 @@ def image_failure(text: str, image: str) -> EnvctlError:
     error.args = (error.message,)
     error.subject["image"] = image
     return error
+
+
+def _evidence(lines: Sequence[str]) -> Sequence[str]:
+    """The last lines; a single line is the cause already."""
+    return lines[-_LINES:] if len(lines) > 1 else ()
 
 
 def _words(lines: Sequence[str]) -> str:
