@@ -116,7 +116,7 @@ def _codes(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
 
 
 def test_every_code_is_provoked() -> None:
-    """For each code there is a test, marked `provokes`, in which the program really ends with it."""
+    """For each code there is a test, marked `provokes`, in which it really comes about."""
     assert sorted(set(LEAVES) - set(provoked())) == []
 
 

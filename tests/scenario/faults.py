@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -117,7 +118,6 @@ class CountingDocker:
 
 
 _ENGINE_SOCKET = "/var/run/docker.sock"
-_REFUSAL = b'{"message":"a test broke the engine"}'
 
 
 @dataclass
@@ -134,6 +134,7 @@ class EngineProxy:
     seen: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     _rule: tuple[re.Pattern[str], int, str] | None = None
+    _refusal: bytes = b"{}"
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _open: set[socket.socket] = field(default_factory=set)
 
@@ -142,16 +143,18 @@ class EngineProxy:
         """Variables for a call of envctl that is to use it."""
         return {"DOCKER_HOST": f"unix://{self.path}"}
 
-    def break_call(self, pattern: str, how: str, *, time: int = 1) -> None:
+    def break_call(self, pattern: str, how: str, *, time: int = 1, words: str = "a test broke the engine") -> None:
         """Break one request from now on; the ones after it work.
 
         Args:
             pattern: Found in "METHOD /path" without the API version: "POST /containers/create".
             how: "refuse" (500), "drop" (not forwarded, closed), "lost" (done, but the answer is dropped) or "hang".
             time: Which of those that match, counted from now and from 1; 0 breaks all.
+            words: What a refused request is answered with.
         """
         with self._lock:
             self._rule = (re.compile(pattern), time, how)
+            self._refusal = json.dumps({"message": words}).encode()
             self.broken.clear()
             self.seen.clear()
 
@@ -176,9 +179,9 @@ class EngineProxy:
             method, target, *_ = head.split(b"\r\n", 1)[0].decode().split(" ")
             how = self._fault(f"{method} {re.sub(r'^/v[0-9.]+', '', target)}")
             if how == "refuse":
-                size = len(_REFUSAL)
+                size = len(self._refusal)
                 answer = f"HTTP/1.1 500 Broken\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n"
-                client.sendall(answer.encode() + b"Connection: close\r\n\r\n" + _REFUSAL)
+                client.sendall(answer.encode() + b"Connection: close\r\n\r\n" + self._refusal)
             elif how == "hang":
                 while client.recv(65536):
                     pass

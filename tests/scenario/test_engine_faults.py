@@ -253,6 +253,50 @@ def test_call_breaks_during_down(redis: Project, pattern: str, how: str) -> None
     redis.assert_nothing_left()
 
 
+WORDS = [
+    ("POST /networks/create", "all predefined address pools have been fully subnetted", "SUBNETS_EXHAUSTED", 82),
+    ("POST /containers/create", "write /var/lib/docker/x: no space left on device", "DISK_FULL", 84),
+    ("POST /containers/.*/start", "fork/exec /usr/bin/runc: too many open files", "OS_LIMIT", 71),
+    ("POST /volumes/create", "something nobody has ever seen", "ENGINE_FAILED", 69),
+]
+
+
+@pytest.mark.provokes("SUBNETS_EXHAUSTED", "DISK_FULL", "OS_LIMIT", "ENGINE_FAILED")
+@pytest.mark.parametrize(("pattern", "words", "code", "exit_code"), WORDS)
+def test_words_of_the_engine(redis: Project, pattern: str, words: str, code: str, exit_code: int) -> None:
+    """What the engine cannot do for want of subnets, disk or descriptors has a code of its own, and is rolled back.
+
+    The engine's words are put in its mouth: running it dry would harm everybody who uses it.
+    """
+    assert {entry[2] for entry in WORDS} == {"SUBNETS_EXHAUSTED", "DISK_FULL", "OS_LIMIT", "ENGINE_FAILED"}
+    with engine_proxy(redis) as proxy:
+        proxy.break_call(pattern, "refuse", words=words)
+        error = redis.error("up", env=proxy.environ)
+        assert (error["code"], error["exit"]) == (code, exit_code)
+        assert words in error["cause"]
+    redis.assert_nothing_left()
+
+
+@pytest.mark.provokes("PORTS_EXHAUSTED")
+def test_every_port_is_taken(redis: Project) -> None:
+    """An engine that says of every port that it is taken is asked five times, each time for another port."""
+    taken = "driver failed programming external connectivity: Bind failed: port is already allocated"
+    with engine_proxy(redis) as proxy:
+        proxy.break_call("POST /containers/.*/start", "refuse", time=0, words=taken)
+        error = redis.error("up", env=proxy.environ)
+        assert (error["code"], error["exit"]) == ("PORTS_EXHAUSTED", 81)
+        assert len(proxy.broken) == 5
+    redis.assert_nothing_left()
+
+
+@pytest.mark.provokes("UNSUPPORTED")
+def test_engine_that_this_version_has_not(redis: Project) -> None:
+    """An engine of a later version is refused before anything is made."""
+    error = redis.error("up", "--engine", "swarm")
+    assert (error["code"], error["exit"]) == ("UNSUPPORTED", 78)
+    redis.assert_nothing_left()
+
+
 @pytest.mark.provokes("LEFTOVERS")
 def test_leftovers_are_listed(redis: Project) -> None:
     """What cannot be removed is listed with the reason, and the environment is not forgotten."""

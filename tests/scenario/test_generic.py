@@ -116,6 +116,7 @@ def test_the_document_without_secrets(project: Project) -> None:
         _compose(project, file, "down", "--volumes", "--timeout", "0")
 
 
+@pytest.mark.provokes("CONFIG_INVALID")
 def test_bad_configuration_creates_nothing(project: Project) -> None:
     """Every mistake of a file is told at once with its place, and nothing is created."""
     project.config("services:\n  redis: {imge: x}\n  web: {image: busybox, ports: {a: 99999}}\n")

@@ -65,6 +65,7 @@ def test_no_call_to_the_registry_where_the_image_is_there(
     assert registry.calls == []
 
 
+@pytest.mark.provokes("IMAGE_ABSENT", "IMAGE_DENIED")
 @pytest.mark.parametrize(
     ("status", "code"),
     [(404, "IMAGE_ABSENT"), (401, "IMAGE_DENIED")],
@@ -84,6 +85,7 @@ def test_an_image_that_cannot_be_had(project: Project, registry: FakeRegistry, s
     project.assert_nothing_left()
 
 
+@pytest.mark.provokes("REGISTRY_UNREACHABLE")
 def test_a_registry_out_of_reach(project: Project) -> None:
     """Without the image and without its registry the reason is told quickly, and nothing is left."""
     project.config(_config("127.0.0.1:1/tiny:1"))
@@ -93,6 +95,7 @@ def test_a_registry_out_of_reach(project: Project) -> None:
     project.assert_nothing_left()
 
 
+@pytest.mark.provokes("IMAGE_RATE_LIMITED")
 def test_a_rate_limit_is_waited_for(project: Project, registry: FakeRegistry) -> None:
     """A registry that says "too many requests" is asked again with pauses, and then the reason is told."""
     registry.failures["tiny"] = [429]
@@ -118,6 +121,7 @@ def test_a_passing_fault_is_survived(
     assert project.run("exec", "one", "--", "cat", "/mark", check=True).out == project.mark
 
 
+@pytest.mark.provokes("IMAGE_PLATFORM")
 def test_another_architecture(project: Project, registry: FakeRegistry, file_system: bytes) -> None:
     """An image that does not exist for this machine is told as that."""
     project.config(_config(registry.add("tiny", file_system, architecture="s390x")))
@@ -144,6 +148,7 @@ def test_a_build(project: Project) -> None:
     project.assert_nothing_left()
 
 
+@pytest.mark.provokes("BUILD_FAILED")
 def test_a_build_that_fails(project: Project) -> None:
     """A build that fails is told with its last lines, and nothing is left."""
     project.write("server/Dockerfile", "FROM busybox\nRUN echo what went wrong && exit 3\n")

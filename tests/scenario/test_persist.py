@@ -8,6 +8,7 @@ from harness import Project
 from redis import Redis
 
 
+@pytest.mark.provokes("NO_ENVIRONMENT")
 def test_postgres_data_survives(project: Project) -> None:
     """The data is there at the next `up`, with the same password, until `--purge`."""
     project.config("services: {postgres: {persist: true}}")

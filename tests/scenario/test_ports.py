@@ -82,6 +82,7 @@ def test_a_fixed_port_is_given(project: Project) -> None:
         project.run("down", check=True)
 
 
+@pytest.mark.provokes("PORT_IN_USE")
 def test_a_fixed_port_a_process_has(project: Project) -> None:
     """A fixed port that a process has is refused with that process's name, before anything is created."""
     with socket.create_server(("127.0.0.1", 0)) as squatter:

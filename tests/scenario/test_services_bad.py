@@ -22,6 +22,7 @@ def service(script: str, more: str = "") -> str:
 NEVER = ", ready: {log: 'this is never said'}"
 
 
+@pytest.mark.provokes("SERVICE_EXITED")
 @pytest.mark.parametrize(
     ("script", "more", "code"),
     [
@@ -76,6 +77,7 @@ def test_the_log_of_what_failed_is_kept(project: Project) -> None:
     assert list(project.state.glob("environments/*/failed")) == []
 
 
+@pytest.mark.provokes("SERVICE_NOT_READY")
 @pytest.mark.parametrize(
     ("script", "more"),
     [
@@ -111,6 +113,7 @@ def test_the_deadline_can_be_given(project: Project) -> None:
     assert project.error("up", "--timeout", "1s")["subject"]["waited_s"] < 4
 
 
+@pytest.mark.provokes("OUT_OF_MEMORY")
 def test_out_of_memory(project: Project) -> None:
     """A service killed at its memory limit is told as that, not as a mere exit."""
     project.config(service("tail /dev/zero", ", memory: 12m" + NEVER))

@@ -40,6 +40,7 @@ def test_a_fragment_is_its_one_service(rooms: Path) -> None:
     assert dict(assets.fragment("toy")) == {"image": "toy:1"}
 
 
+@pytest.mark.provokes("INSTALLATION_BROKEN")
 @pytest.mark.parametrize(
     "text", ["", "services: {}", "services: {a: {}, b: {}}", "[", "services: [a]", "services: {a: }"]
 )

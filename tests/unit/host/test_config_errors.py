@@ -171,6 +171,7 @@ UNSAFE = [
 ]
 
 
+@pytest.mark.provokes("UNSAFE_SETTING")
 @pytest.mark.parametrize("setting", UNSAFE)
 def test_unsafe_settings_are_refused_as_such(tmp_path: Path, setting: str) -> None:
     """What breaks isolation has its own error, as long as nothing else is wrong."""

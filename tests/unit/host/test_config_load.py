@@ -237,6 +237,7 @@ def test_an_explicit_file_is_relative_to_the_start(tmp_path: Path) -> None:
     assert load(Path("other.yaml"), tmp_path, {}).source == str(tmp_path / "other.yaml")
 
 
+@pytest.mark.provokes("NO_CONFIG")
 def test_a_missing_file_is_not_found_with_the_nearest_name(tmp_path: Path) -> None:
     """Only a file that was asked for can be missing; a near name is suggested."""
     (tmp_path / "envctl.test.yaml").write_text("")

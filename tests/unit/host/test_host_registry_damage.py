@@ -117,6 +117,7 @@ def test_link_is_not_followed(state: Path) -> None:
     assert (state / "elsewhere.db").read_bytes() == before
 
 
+@pytest.mark.provokes("STATE_DAMAGED")
 def test_damage_met_in_use_is_an_error_once_and_repaired_by_the_next_command(state: Path) -> None:
     """A command that finds its rows gone stops; it does not go on as if nothing existed."""
     with Registry.open(state) as registry:
