@@ -259,7 +259,7 @@ class Project:
         left = self.leaks()
         assert not left, "left behind:\n  " + "\n  ".join(left)
 
-    def close(self) -> list[str]:
+    def close(self, *, limit_s: float = _LEAK_LIMIT_S) -> list[str]:
         """End and remove everything with envctl's own commands; what is left after that, which is then forced away."""
         for process in self._started:
             _kill(process)
@@ -267,7 +267,7 @@ class Project:
                 process.communicate(timeout=10)
         self._remove_own()
         complaints = self._sweep()
-        left = self.leaks()
+        left = self.leaks(limit_s=limit_s)
         for thing in leaks.owned_objects(self.traces) if left else ():
             _force_away(thing)
         return left and [*left, *complaints]

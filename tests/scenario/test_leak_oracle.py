@@ -240,5 +240,5 @@ def test_close_reports_and_removes(leaky: Project) -> None:
     """What envctl's own commands do not remove is reported by the teardown, and then removed all the same."""
     name = f"leak-{leaky.mark[:8]}"
     leaky.docker("volume", "create", *_labels(leaky), name)
-    assert f"volume {name}" in leaky.close()
+    assert f"volume {name}" in leaky.close(limit_s=0)
     assert leaky.leaks(limit_s=0) == []
