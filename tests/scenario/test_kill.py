@@ -156,3 +156,18 @@ def test_killed_compose_is_rolled_back(project: Project) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 69, out + err
     project.assert_nothing_left()
+
+
+def test_build_ends_with_its_envctl(project: Project) -> None:
+    """After a `kill -9` of `up` in the middle of a build the build ends too: no image appears afterwards."""
+    project.write("box/Dockerfile", 'FROM busybox\nCOPY salt /salt\nRUN sleep 60\nCMD ["sleep", "600"]\n')
+    project.write("box/salt", project.mark)  # so that no other build of this file is in the cache
+    project.config("services:\n  box: {build: ./box, ports: {main: 8080}}\n")
+    process = project.start("up")
+    folder = f"{project.root}/box"
+    assert eventually(lambda: processes("docker-buildx", "--load", folder), limit_s=60)
+    process.kill()
+    process.communicate()
+    assert eventually(lambda: not processes("build", folder), limit_s=15)
+    project.run("down", check=True)
+    project.assert_nothing_left()

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from envctl.host import clock
+
+# Words to put before a program and its arguments: the kernel then ends it when we end, also by `kill -9`. For libraries
+# that start programs and take no `preexec_fn`.
+_PROGRAM = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
+ENDS_WITH_US = (sys.executable, "-I", "-c", _PROGRAM) if sys.platform == "linux" else ()
 
 _LIMIT_S = 5.0
 _PAUSE_S = 0.02

@@ -116,7 +116,7 @@ def build(endpoint: Endpoint, service: str, rendered: Mapping[str, Any], progres
 
     how, image = rendered["build"], str(rendered["image"])
     client = Whale(
-        client_call=[cli.program()],
+        client_call=[*children.ENDS_WITH_US, cli.program()],
         host=None if endpoint.context else endpoint.address,
         context=endpoint.context or None,
     )
