@@ -182,6 +182,9 @@ class EngineProxy:
                 size = len(self._refusal)
                 answer = f"HTTP/1.1 500 Broken\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n"
                 client.sendall(answer.encode() + b"Connection: close\r\n\r\n" + self._refusal)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(65536):  # closed with a body unread, the answer would be lost too
+                    pass
             elif how == "hang":
                 while client.recv(65536):
                     pass

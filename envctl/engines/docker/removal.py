@@ -8,9 +8,13 @@ from envctl.engines.base import Removed
 from envctl.engines.docker import cli, objects
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EnvctlError, Interrupted
+from envctl.host import clock
 from envctl.model import Stack
 
-_ROUNDS = 4  # an engine may still be finishing a creation that was asked for before its client was killed
+_ROUNDS = 6
+# An engine may still be finishing a creation that was asked for before its client was killed: a network takes 70 ms on
+# an idle machine. Before "nothing is there" is believed, it is asked again after these pauses.
+_PAUSES_S = (0.2, 0.6)
 _GRACE_S = 10
 
 
@@ -27,13 +31,18 @@ def remove(where: Endpoint, stack: Stack, registry_id: str, *, purge: bool, sett
     counts: dict[str, int] = {}
     left: list[str] = []
     kept: tuple[str, ...] = ()
+    pauses_s = iter(() if settled else _PAUSES_S)
     images = _list_built_images(where, stack)  # beside the first look
     for _ in range(_ROUNDS):
         found = objects.owned(where, stack.id, registry_id)
         kept = () if purge else tuple(name for name in found.volumes if name in found.persistent)
         volumes = [name for name in found.volumes if name not in kept]
         if not (found.containers or found.networks or volumes):
-            break
+            pause_s = next(pauses_s, None)
+            if pause_s is None:
+                break
+            clock.sleep_s(pause_s)
+            continue
         left = _round(where, found, volumes, counts, grace=bool(kept))
         if settled and not left:
             break
