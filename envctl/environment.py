@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from envctl import record
+from envctl.conductor import record
+from envctl.conductor.place import Selection, open_place
 from envctl.host import clock, locks
-from envctl.place import Selection, open_place
 from envctl.report import EnvironmentReport, Progress, Removal
 
 __all__ = ["Selection", "down", "dry_run", "execute", "logs", "recorded", "render", "status", "up"]
@@ -33,7 +33,7 @@ def up(
     Raises:
         EnvctlError: It could not be brought up. Unless `keep_failed`, a new environment was removed again.
     """
-    from envctl.reuse import reuse
+    from envctl.conductor.reuse import reuse
 
     began_s = clock.monotonic_s()
     place = open_place(selection)
@@ -43,7 +43,7 @@ def up(
     with locks.environment_lock(
         place.state, place.lock_name, timeout_s=budget_s + _LOCK_MARGIN_S, purpose="envctl up", on_wait=progress.note
     ) as lock:
-        from envctl.creation import bring_up
+        from envctl.conductor.creation import bring_up
 
         # Another process may have done it while we waited.
         return reuse(place, began_s) or bring_up(place, lock, budget_s, progress, began_s, keep_failed=keep_failed)
@@ -51,7 +51,7 @@ def up(
 
 def dry_run(selection: Selection) -> str:
     """The plan `up` would follow, as text. Changes nothing, reserves nothing."""
-    from envctl import provisional
+    from envctl.conductor import provisional
 
     return provisional.plan_text(open_place(selection))
 
@@ -63,7 +63,7 @@ def render(selection: Selection, *, inline_secrets: bool = False) -> str:
         selection: Which environment; where it is not up, ports are left to the engine.
         inline_secrets: Whether the secrets stand in the document, so that it works without any variable set.
     """
-    from envctl import provisional
+    from envctl.conductor import provisional
 
     return provisional.document_text(open_place(selection), inline_secrets=inline_secrets)
 
@@ -83,7 +83,7 @@ def status(selection: Selection) -> EnvironmentReport:
     Raises:
         EnvironmentNotFound: It was never ready, or is gone.
     """
-    from envctl import live
+    from envctl.conductor import live
 
     return live.report(open_place(selection))
 
@@ -99,7 +99,7 @@ def logs(
         ServiceNotFound: There is no such service.
         EnvironmentNotFound: There is no such environment.
     """
-    from envctl import inside
+    from envctl.conductor import inside
 
     yield from inside.logs(open_place(selection), services, follow=follow, tail_lines=tail_lines, since=since)
 
@@ -127,7 +127,7 @@ def execute(
         ServiceNotFound: There is no such service, or it does not run.
         EnvironmentNotFound: There is no such environment.
     """
-    from envctl import inside
+    from envctl.conductor import inside
 
     place = open_place(selection)
     return inside.execute(place, service, command, tty=tty, stdin=stdin, variables=variables or {})
@@ -153,7 +153,7 @@ def down(
     Raises:
         Leftovers: Something could not be removed.
     """
-    from envctl import teardown
+    from envctl.conductor import teardown
 
     place = open_place(selection)
     if place.find() is None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from envctl import engines, record
+from envctl import engines
+from envctl.conductor import record
+from envctl.conductor.place import lock_name
 from envctl.errors import Denied, EngineUnavailable, EnvctlError, Interrupted, Leftovers
 from envctl.host import paths
 from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.model import EnvironmentState, ServiceState
-from envctl.place import lock_name
 from envctl.report import EnvironmentReport, Progress, Removal
 
 _LOCK_LIMIT_S = 90.0
@@ -92,7 +93,7 @@ def _remove_one(
         if now is None or now.state is EnvironmentState.DOWN:
             return []
         progress.phase(found.identity.name, "removing")
-        from envctl import teardown
+        from envctl.conductor import teardown
 
         engine = engines.create(now.stack.engine, environ, now.stack.endpoint)
         return [teardown.remove(state, registry, now, engine, purge=False, keep_ports=False)]
@@ -104,7 +105,7 @@ def _registry(environ: Mapping[str, str]) -> Registry | None:
         return None
     registry = Registry.open(paths.ensure_state_dir(state))
     if registry.needs_repair:
-        from envctl import repair
+        from envctl.conductor import repair
 
         repair.from_labels(registry, environ)
     return registry

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from envctl.conductor.place import Selection
 from envctl.doctor import docker, machine, project
 from envctl.doctor.finding import Finding
 from envctl.errors import EnvctlError, Interrupted
-from envctl.place import Selection
 
 __all__ = ["Finding", "examine"]
 

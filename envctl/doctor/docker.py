@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from envctl import engines
+from envctl.conductor.place import Selection
 from envctl.doctor.finding import Finding
 from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint, resolve
 from envctl.errors import EngineTimeout, EngineTooOld, EnvctlError, Interrupted
 from envctl.host import clock, config
 from envctl.model import EnvironmentSpec
-from envctl.place import Selection
 
 LIMIT_S = 2.5
 OLDEST_ENGINE = (23,)

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from envctl import __version__
+from envctl.conductor.place import Selection
 from envctl.doctor.finding import Finding
 from envctl.errors import CannotWrite
 from envctl.host import paths
 from envctl.host.files import free_bytes
 from envctl.host.ports import PORT_RANGE, ephemeral_range, ephemeral_warning
-from envctl.place import Selection
 from envctl.plan.units import format_size
 
 _LOW_DISK_BYTES = 200 * 1024**2

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from envctl.conductor.place import Selection
 from envctl.doctor.finding import Finding
 from envctl.host import config
 from envctl.host.git import find_checkout
 from envctl.model import BranchSource
-from envctl.place import Selection
 from envctl.plan import naming
 
 _SOURCES = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from envctl import record
+from envctl.conductor import record
 from envctl.host.config import default_spec
 from envctl.host.git import find_checkout
 from envctl.host.paths import ensure_state_dir

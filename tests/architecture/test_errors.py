@@ -68,7 +68,13 @@ def _fix_of_class(call: ast.Call) -> bool:
 # Where a signal cannot arrive as an exception: in other threads, in a shielded clean-up, in the last resort; and where
 # all there is to catch is the reading of a file or of answers that are already there.
 NO_SIGNAL = {
-    *("envctl.cli.main", "envctl.cli.failure", "envctl.teardown", "envctl.host.signals", "envctl.doctor.docker"),
+    *(
+        "envctl.cli.main",
+        "envctl.cli.failure",
+        "envctl.conductor.teardown",
+        "envctl.host.signals",
+        "envctl.doctor.docker",
+    ),
     *("envctl.ready.log", "envctl.ready.exec", "envctl.host.config.starter", "envctl.engines.docker.objects"),
 }
 

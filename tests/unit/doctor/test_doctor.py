@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from envctl.conductor.place import Selection
 from envctl.doctor import Finding, docker, examine
 from envctl.engines.docker import cli
-from envctl.place import Selection
 
 GOOD = """#!/bin/sh
 case "$*" in

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from envctl import record
+from envctl.conductor import record
+from envctl.conductor.place import Place
 from envctl.engines.base import Engine, Removed
 from envctl.errors import EnvctlError, Interrupted, Leftovers, ServiceNotFound, ServiceNotReady
 from envctl.host import files, paths
 from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.host.signals import shielded
 from envctl.model import EnvironmentSpec, EnvironmentState
-from envctl.place import Place
 from envctl.plan import connections
 from envctl.plan.variables import variables
 from envctl.report import Removal

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import stand_in as sample
 
-from envctl import record
+from envctl.conductor import record
 from envctl.host import clock, owner
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import (

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from envctl import kinds
+from envctl.conductor.place import Place, owner_name
 from envctl.engines.base import Engine, Survey
 from envctl.host import assets, clock, owner
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import LOOPBACK, Capabilities, EnvironmentSpec, EnvironmentState, Observed, Stack
-from envctl.place import Place, owner_name
 from envctl.plan.document import image_of
 from envctl.plan.facts import Facts, KindAssets
 

@@ -6,7 +6,7 @@ import pytest
 import stand_in as sample
 from stand_in import StandIn
 
-from envctl import repair
+from envctl.conductor import repair
 from envctl.errors import EngineUnreachable, Interrupted
 from envctl.host.registry import Registry, WantedPort
 from envctl.model import EnvironmentState

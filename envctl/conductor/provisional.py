@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from envctl import gather
+from envctl.conductor import gather
+from envctl.conductor.place import Place
+from envctl.conductor.rendering import as_yaml
 from envctl.host.registry import EnvironmentRecord
-from envctl.place import Place
 from envctl.plan import planner
 from envctl.plan.steps import Plan
-from envctl.rendering import as_yaml
 
 
 def plan_text(place: Place) -> str:

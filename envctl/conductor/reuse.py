@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from envctl import gather, record, target
+from envctl.conductor import gather, record, target
+from envctl.conductor.place import Place
 from envctl.host import clock
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import Connection, EnvironmentSpec, EnvironmentState, Stack, Verdict
-from envctl.place import Place
 from envctl.plan import connections, planner
 from envctl.plan.variables import variables
 from envctl.ready.wait import check_once

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envctl import record, target
+from envctl.conductor import record, target
+from envctl.conductor.place import Place
 from envctl.model import EnvironmentState, ServiceState, Verdict
-from envctl.place import Place
 from envctl.ready.wait import check_once
 from envctl.report import EnvironmentReport
 

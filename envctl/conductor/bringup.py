@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from envctl import gather, record, target
+from envctl.conductor import gather, record, target
+from envctl.conductor.place import Place, keep_secret
 from envctl.engines.base import Engine, PortTaken, SubnetTaken
 from envctl.errors import EnvctlError, PortInUse, PortsExhausted
 from envctl.host import clock, paths, ports, subnets
@@ -25,7 +26,6 @@ from envctl.model import (
     ServiceState,
     Stack,
 )
-from envctl.place import Place, keep_secret
 from envctl.plan import connections, planner
 from envctl.plan.steps import Plan, Verb
 from envctl.plan.variables import variables

@@ -136,7 +136,7 @@ def open_place(selection: Selection) -> Place:
     state = paths.ensure_state_dir(paths.state_dir(selection.environ))
     registry = Registry.open(state)
     if registry.needs_repair:
-        from envctl import repair
+        from envctl.conductor import repair
 
         repair.from_labels(registry, selection.environ)
     return Place(selection, state, registry)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from envctl.rendering import as_yaml
+from envctl.conductor.rendering import as_yaml
 
 DOCUMENT: dict[str, Any] = {
     "name": "envctl-shop",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from envctl import gather, record, teardown
-from envctl.bringup import BringUp
+from envctl.conductor import gather, record, teardown
+from envctl.conductor.bringup import BringUp
+from envctl.conductor.place import Place
 from envctl.engines.base import Engine
 from envctl.host import clock
 from envctl.host.locks import Lock
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import LOOPBACK, Capabilities, EnvironmentState
-from envctl.place import Place
 from envctl.report import EnvironmentReport, Progress
 
 _CI_TTL_S = 7200.0

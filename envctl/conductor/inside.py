@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from envctl import teardown
+from envctl.conductor import teardown
+from envctl.conductor.place import Place
 from envctl.errors import ServiceNotFound
 from envctl.host.merge import merged
-from envctl.place import Place
 
 
 def logs(
