@@ -27,10 +27,13 @@ def reuse(place: Place, began_s: float) -> EnvironmentReport | None:
         return None
     engine = place.engine(found)
     survey = engine.survey(found.stack, place.registry.registry_id, whole=False)  # runs while we read the configuration
-    if not _covers(found.stack, place.spec):
-        return None
-    capabilities = engine.capabilities(str(found.details["engine_version"]))
-    plan = planner.plan(place.spec, gather.facts_for(place, found, found.stack, capabilities, survey))
+    try:
+        if not _covers(found.stack, place.spec):
+            return None
+        capabilities = engine.capabilities(str(found.details["engine_version"]))
+        plan = planner.plan(place.spec, gather.facts_for(place, found, found.stack, capabilities, survey))
+    finally:
+        survey.end()
     if not plan.is_empty:
         return None
     reach = connections.outside(place.spec, found.stack)

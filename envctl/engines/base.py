@@ -73,6 +73,10 @@ class Survey(Protocol):
         """Wait for it."""
         ...
 
+    def end(self) -> None:
+        """Give it up; after `result` this does nothing."""
+        ...
+
 
 class Start(Protocol):
     """Services that are being started while we already probe them."""

@@ -70,6 +70,11 @@ class Look:
                     foreign.append(f"{noun} {name}")
         return Observed(services, tuple(ours["network"]), tuple(ours["volume"]), tuple(foreign))
 
+    def end(self) -> None:
+        """Give the look up."""
+        for call in self.calls.values():
+            call.end()
+
     def _is_our_name(self, noun: str, name: str) -> bool:
         project = re.escape(self.stack.project)
         pattern = {"container": f"{project}-.+", "network": f"{project}(_.+)?", "volume": f"{project}_.+"}[noun]

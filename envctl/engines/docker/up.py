@@ -7,10 +7,13 @@ the rest of envctl.
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from envctl.engines.docker import cli
@@ -86,7 +89,8 @@ class ComposeUp:
     def cancel(self) -> None:
         """End Compose, if it still runs."""
         self._cancelled = True
-        self._process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # its plugin too, which holds the pipe we read
         self._reader.join()
 
     def _read(self) -> None:
