@@ -76,6 +76,8 @@ class Traces:
         if not file.exists():
             return []
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                return []  # it is being made just now
             return connection.execute(query).fetchall()
 
     def owns(self, thing: Thing) -> bool:
