@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envctl.conductor import record
 from envctl.conductor.place import Place
-from envctl.engines.base import Engine, Removed
 from envctl.errors import EnvctlError, Interrupted, Leftovers, ServiceNotFound, ServiceNotReady
 from envctl.host import files, paths
 from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.host.signals import shielded
-from envctl.model import EnvironmentSpec, EnvironmentState
-from envctl.plan import connections
-from envctl.plan.variables import variables
+from envctl.model import EnvironmentState
 from envctl.report import Removal
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Engine, Removed
+    from envctl.model import EnvironmentSpec
 
 _KEPT_LOG_LINES = 2000
 _EVIDENCE_LINES = 10
@@ -131,6 +133,9 @@ def _counted(done: Removed, ports: int) -> str:
 
 def _details_of_failed(place: Place, found: EnvironmentRecord, engine: Engine) -> dict[str, object]:
     """Details of a kept environment that was never ready, so that `env`, `logs` and `psql` can look into it."""
+    from envctl.plan import connections
+    from envctl.plan.variables import variables
+
     spec: EnvironmentSpec = place.spec
     try:
         reach = connections.outside(spec, found.stack)

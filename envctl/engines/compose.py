@@ -12,7 +12,6 @@ from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EngineTooOld
 from envctl.host import clock
 from envctl.model import Capabilities, Death, Observed, ServiceState, Stack
-from envctl.plan import secrets
 from envctl.plan.steps import Plan, Verb
 from envctl.report import Progress
 
@@ -122,6 +121,7 @@ class ComposeEngine:
     ) -> ComposeUp:
         """`docker compose up` for exactly the services of the plan's START steps."""
         from envctl.engines.docker.up import ComposeUp
+        from envctl.plan import secrets
 
         return ComposeUp(
             self._where,

@@ -9,8 +9,10 @@ import importlib
 from functools import cache
 from pathlib import PurePath
 from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
-from envctl.kinds.base import Kind, ProbeFunction
+if TYPE_CHECKING:
+    from envctl.kinds.base import Kind, ProbeFunction
 
 GENERIC = "generic"
 

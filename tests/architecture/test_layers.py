@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("doctor",),
     ("environment", "fleet"),
     ("creation", "reuse", "live", "inside", "provisional"),
-    ("bringup", "teardown", "rendering"),
+    ("bringup", "teardown", "rendering", "unchanged"),
     ("gather", "target"),
     ("place",),
     ("record", "repair"),
