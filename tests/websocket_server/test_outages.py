@@ -116,7 +116,7 @@ async def test_server_starts_before_its_dependencies_exist(
 async def test_frozen_dependencies_are_noticed_by_the_readiness_check(
     start_server: StartServer, own_postgres: Postgres, own_valkey: Valkey
 ) -> None:
-    """Dependencies that hang with their connections open make /readyz 503 in about a second; all recovers by itself."""
+    """Dependencies that hang make /readyz 503 in about a second; when they go on, so do their connections."""
     start_all(own_postgres, own_valkey)
     server = start_server(own_postgres.environment, own_valkey.environment)
     await server.ready()
@@ -127,6 +127,7 @@ async def test_frozen_dependencies_are_noticed_by_the_readiness_check(
     own_postgres.thaw()
     own_valkey.thaw()
     await server.ready()
+    assert len(server.events("dependency_answers_again")) == 2
 
 
 async def test_publish_to_a_frozen_redis_is_refused_in_time(

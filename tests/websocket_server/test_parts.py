@@ -243,13 +243,34 @@ async def test_simultaneous_checks_share_one_round_trip() -> None:
 async def test_silent_connection_is_noticed_without_anyone_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that gives no sign of loss is tried by itself from time to time, and given up when silent."""
     monkeypatch.setattr(link_module, "HEALTH_INTERVAL_S", 0.01)
-    monkeypatch.setattr(link_module, "ROUND_TRIP_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(link_module, "SILENCE_LIMIT_S", 0.01)
     session = FakeSession()
     link = make_link([session])
     running = asyncio.create_task(link.run())
     async with asyncio.timeout(10):
         reason = await session.lost
     assert str(reason) == "no answer in 0.01 s"
+    running.cancel()
+
+
+@pytest.mark.asyncio
+async def test_late_answer_keeps_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dependency that answers late is not ready until it does; its connection stays, and nobody has to resync."""
+    monkeypatch.setattr(link_module, "PROMPT_S", 0.01)
+    session = FakeSession()
+    link = make_link([session])
+    running = asyncio.create_task(link.run())
+    async with asyncio.timeout(10):
+        while not link.connected:
+            await asyncio.sleep(0)
+    assert await link.check() is False
+    assert (link.describe()["state"], link.describe()["last_error"]) == ("connecting", "no answer in 0.01 s")
+    session.answer()
+    async with asyncio.timeout(10):
+        while not link.connected:
+            await asyncio.sleep(0)
+    assert link.describe()["last_error"] is None
+    assert not session.lost.done()
     running.cancel()
 
 

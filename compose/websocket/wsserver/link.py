@@ -17,7 +17,12 @@ from .logs import Redactor, event
 from .session import Session, SessionLost
 
 CONNECT_TIMEOUT_S = 2.0
-ROUND_TRIP_TIMEOUT_S = 1.0
+PROMPT_S = 1.0
+"""An answer that takes longer means "not ready"; it may still come, and the connection is kept."""
+
+SILENCE_LIMIT_S = 5.0
+"""Without an answer for this long a connection is given up."""
+
 HEALTH_INTERVAL_S = 5.0
 """How often an idle connection is tried, so that one whose other end vanished is noticed."""
 
@@ -62,7 +67,7 @@ class Link:
         self._backoff = Backoff()
         self._session: Session | None = None
         self._was_connected = False
-        self._trying: asyncio.Task[bool] | None = None
+        self._trying: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
 
     @property
@@ -91,21 +96,23 @@ class Link:
         if self._trying is None:
             # Shared by all who ask meanwhile: a crowd of pollers costs the dependency one round trip.
             self._trying = asyncio.create_task(self._try(self._session))
-        return await asyncio.shield(self._trying)
+        done, _ = await asyncio.wait([self._trying], timeout=PROMPT_S)
+        if not done:
+            self._down(SessionLost(f"no answer in {PROMPT_S:g} s"))
+        return self.connected
 
-    async def _try(self, session: Session) -> bool:
+    async def _try(self, session: Session) -> None:
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(ROUND_TRIP_TIMEOUT_S):
+            async with asyncio.timeout(SILENCE_LIMIT_S):
                 await session.round_trip()
         except LOSSES as error:
-            session.lose(str(error) or f"no answer in {ROUND_TRIP_TIMEOUT_S:g} s")
+            session.lose(str(error) or f"no answer in {SILENCE_LIMIT_S:g} s")
             self._down(session.lost.result())
-            return False
+        else:
+            self._answered(time.perf_counter() - started)
         finally:
             self._trying = None
-        self._status.latency_ms = round((time.perf_counter() - started) * 1000, 3)
-        return True
 
     async def _one_session(self) -> None:
         """Connect and keep the connection until it is lost."""
@@ -148,6 +155,12 @@ class Link:
         self._status = Status("connected", _now(), attempts=self._status.attempts)
         event("dependency_connected", dependency=self.name, attempts=self._status.attempts)
         self._on_connected()
+
+    def _answered(self, seconds: float) -> None:
+        if not self.connected:  # late, but on the same connection: nothing was missed, so nobody is told to resync
+            self._status = Status("connected", _now())
+            event("dependency_answers_again", dependency=self.name)
+        self._status.latency_ms = round(seconds * 1000, 3)
 
     def _down(self, error: SessionLost) -> None:
         lines = self._redact(str(error)).strip().splitlines()
