@@ -52,6 +52,15 @@ class Finished:
         return self
 
 
+def _ended(pid: int, limit_s: float) -> bool:
+    """Whether our child `pid` ends within the limit."""
+    child = os.pidfd_open(pid)
+    try:
+        return bool(select.select([child], [], [], limit_s)[0])
+    finally:
+        os.close(child)
+
+
 class Running:
     """A process under way, in a session of its own, so that a Ctrl-C is ours to pass on."""
 
@@ -83,15 +92,9 @@ class Running:
             BenchmarkError: It did not end within `limit_s`.
         """
         # Not Popen.wait with a limit: it sleeps up to 50 ms between two looks, which would be in every figure.
-        ended = os.pidfd_open(self.process.pid)
-        try:
-            if not select.select([ended], [], [], limit_s)[0]:
-                raise TimeoutError
-            code = self.process.wait()
-        except TimeoutError:
-            raise BenchmarkError(f"{' '.join(self.argv)} did not end within {limit_s:.0f} s\n{self._err()}") from None
-        finally:
-            os.close(ended)
+        if self.process.poll() is None and not _ended(self.process.pid, limit_s):
+            raise BenchmarkError(f"{' '.join(self.argv)} did not end within {limit_s:.0f} s\n{self._err()}")
+        code = self.process.wait()
         ended_ns, seconds = time.time_ns(), time.perf_counter() - self._began_s
         for reader in self._readers:
             reader.join(limit_s)
