@@ -10,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 PROGRAM = """
-import sys
+import select, sys
 sys.path.insert(0, {here!r})
 from cli_samples import ENVIRONMENT_FUNCTIONS, Conductor, report
 from envctl import environment
@@ -21,6 +21,10 @@ for name in ENVIRONMENT_FUNCTIONS:
     setattr(environment, name, getattr(conductor, name))
 def say(text):
     print(text, flush=True)
+def wait_for_input():
+    # A plain read would not notice a signal that arrives just before it blocks; this looks again and again.
+    while not select.select([sys.stdin], [], [], 0.02)[0]:
+        pass
 {code}
 from envctl.cli.main import main
 main()

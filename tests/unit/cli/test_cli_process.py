@@ -16,11 +16,11 @@ def up(selection, *, progress, timeout_s=None, keep_failed=False):
     progress.phase("postgres", "pulling", "50 %")
     try:
         say("working")
-        sys.stdin.read()
+        wait_for_input()
     except EnvctlError as error:
         with shielded(left=lambda: ["container shop-1"]):
             say("rolling back")
-            sys.stdin.read()
+            wait_for_input()
             error.state = "rolled back: 1 container"
         raise
 environment.up = up
