@@ -26,11 +26,18 @@ _CAUSES = {
 }
 
 
-def write_atomic(path: Path, content: str | bytes, mode: int = 0o600) -> None:
+def write_atomic(path: Path, content: str | bytes, mode: int = 0o600, *, durable: bool = True) -> None:
     """Writes a file so that readers, and a crash at any moment, see either the old content or the new.
 
     The content goes to a temporary file in the same directory, which has its final mode from the start whatever the
     umask, reaches the disk, and then takes the name; a symbolic link of that name is replaced, not followed.
+
+    Args:
+        path: The file.
+        content: Text is written as UTF-8.
+        mode: Its mode.
+        durable: Whether it must survive a power failure. What only matters until the machine is started again need not,
+            and is written without waiting for the disk.
 
     Raises:
         CannotWrite: With the cause, and where the disk is full the bytes needed and free. Nothing half written stays.
@@ -39,12 +46,13 @@ def write_atomic(path: Path, content: str | bytes, mode: int = 0o600) -> None:
     temporary = path.with_name(_temporary_name(path.name))
     try:
         try:
-            _write_new(temporary, data, mode)
+            _write_new(temporary, data, mode, durable=durable)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_directory(path.parent)
+        if durable:
+            sync_directory(path.parent)
     except OSError as error:
         raise cannot_write(path, error, needed_bytes=len(data)) from error
 
@@ -62,7 +70,7 @@ def _temporary_name(name: str) -> str:
     return f".{name[:100]}.{me.pid}-{me.start_ticks}-{os.urandom(4).hex()}.tmp"
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
+def _write_new(path: Path, data: bytes, mode: int, *, durable: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(path, flags, mode)
     try:
@@ -70,7 +78,8 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
-        os.fsync(fd)
+        if durable:
+            os.fsync(fd)
     finally:
         os.close(fd)
 

@@ -1,0 +1,220 @@
+"""Programs run as a service would run them: with its variables, in its folder, its own programs first.
+
+`envctl exec`, and checks of readiness by a command. A process has no inside as a container has: this comes nearest.
+What is started belongs to the service (ENVCTL_PROCESS), so that nothing of it outlives `envctl down`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envctl.engines.local import account, folders, labelled, records
+from envctl.errors import StateDamaged
+from envctl.model import DATA
+from envctl.plan import secrets
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # as `docker exec`, and every shell
+# What of the caller's variables reaches a program of a service that does not inherit them all: what its own processes
+# get, and what a person at a terminal expects.
+_BASIC = frozenset({"PATH", "HOME", "LANG", "TZ", "TMPDIR"})
+_PERSONAL = frozenset({"TERM", "COLORTERM", "NO_COLOR", "USER", "LOGNAME", "SHELL", "PAGER", "EDITOR", "VISUAL"})
+
+
+def run(folder: Path, command: Sequence[str], environ: Mapping[str, str], limit_s: float) -> tuple[int, str]:
+    """Run a program and wait for it: exit code (128 + signal where one ended it) and output, both streams in one.
+
+    Args:
+        folder: The service's folder.
+        command: Program and arguments.
+        environ: The caller's variables.
+        limit_s: How long it may take, seconds.
+
+    Raises:
+        TimeoutError: It took longer; all processes of its group were killed.
+        StateDamaged: The service's secrets are not known.
+    """
+    import subprocess
+
+    definition, cwd = _definition(folder)
+    environment = _environment(folder, definition, environ, _BASIC)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return _refusal(command[0], cwd, error)
+    with process:
+        try:
+            output, _ = process.communicate(timeout=limit_s)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)  # not waited for yet: the number is still its own
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise TimeoutError(f"it took longer than {limit_s:g} s") from error
+            raise
+    return _exit_code(process.returncode), output.decode(errors="replace")
+
+
+def execute(
+    folder: Path,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    stdin: bool,
+    variables: Mapping[str, str] | None = None,
+) -> int:
+    """Run a program on our standard streams, and in our terminal where there is one; its exit code.
+
+    Args:
+        folder: The service's folder.
+        command: Program and arguments.
+        environ: The caller's variables.
+        stdin: Whether it may read our standard input.
+        variables: What it gets in any case.
+
+    Returns:
+        Its exit code, 128 + signal where one ended it; 126 and 127, with a line on stderr, where it cannot be run or is
+        not found.
+
+    Raises:
+        StateDamaged: The service's secrets are not known.
+    """
+    import subprocess
+
+    definition, cwd = _definition(folder)
+    environment = {**_environment(folder, definition, environ, _BASIC | _PERSONAL), **(variables or {})}
+    with _terminal_given_away():
+        try:
+            process = subprocess.Popen(command, stdin=None if stdin else subprocess.DEVNULL, cwd=cwd, env=environment)
+        except OSError as error:
+            code, text = _refusal(command[0], cwd, error)
+            sys.stderr.write(text)
+            return code
+        try:
+            return _exit_code(process.wait())
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+
+
+# -- what it gets ----------------------------------------------------------------------------------------------------
+
+
+def _definition(folder: Path) -> tuple[records.ProcessRecord, str]:
+    """The service's record, and the folder its programs run in."""
+    record = records.read(folder)
+    return record, str(record.definition.get("cwd") or folder)
+
+
+def _environment(
+    folder: Path, record: records.ProcessRecord, environ: Mapping[str, str], passed: Iterable[str]
+) -> dict[str, str]:
+    """The variables of the service, of clients of it, and those of the caller that reach it."""
+    definition = record.definition
+    known = {name: value for name, value in environ.items() if name in passed or name.startswith("LC_")}
+    own = {**definition.get("environment", {}), **definition.get("client", {})}
+    environment = {**(environ if definition.get("inherits") else known), **_filled(folder, record, own)}
+    programs = [str(Path(path).parent) for path in definition.get("paths", {}).values()]
+    path = [str(folder / "bin"), *dict.fromkeys(programs), environment.get("PATH", os.defpath)]
+    environment["PATH"] = os.pathsep.join(path)
+    if record.cookie:
+        environment[records.COOKIE_VARIABLE] = record.cookie
+    return environment
+
+
+def _filled(folder: Path, record: records.ProcessRecord, own: Mapping[str, str]) -> dict[str, str]:
+    """The values with secrets and the data folder in the place of their markers."""
+    root = folder.parent
+    values = secrets.environment(labelled.credentials(root))
+    data = str(account.data_folder(folders.state_of(root), root.name, record.name, record.definition))
+    try:
+        return {name: secrets.filled(value, values).replace(DATA, data) for name, value in own.items()}
+    except KeyError as error:
+        raise StateDamaged(
+            f'the passwords that service "{record.name}" uses are not known',
+            cause=f"{root / labelled.FILE} is missing or damaged",
+            fix=["envctl down, then: envctl up"],
+            subject={"service": record.name, "path": str(root / labelled.FILE)},
+        ) from error
+
+
+# -- how it ends -----------------------------------------------------------------------------------------------------
+
+
+def _exit_code(returned: int) -> int:
+    return returned if returned >= 0 else 128 - returned
+
+
+def _refusal(program: str, cwd: str, error: OSError) -> tuple[int, str]:
+    """Exit code and message for a program that could not be started."""
+    from envctl.host.terminal import escape
+
+    code = _NOT_EXECUTABLE
+    if not Path(cwd).is_dir():
+        reason = f"its folder {cwd} is not there"
+    elif error.errno == errno.ENOENT:
+        code = _NOT_FOUND
+        reason = "no such file, or its interpreter is missing" if "/" in program else "not found in PATH"
+    else:
+        reason = (error.strerror or str(error)).lower()
+    return code, f'error: cannot run "{escape(program)}": {escape(reason)}\n'
+
+
+@contextmanager
+def _terminal_given_away() -> Iterator[None]:
+    """While the block runs, Ctrl-C is for the program alone, as they are under a shell.
+
+    It is in our process group, so that the terminal sends it the signals too; psql answers one by giving up a query,
+    and goes on. Where no terminal sends them, they end us, and with us the program.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGQUIT)}
+    ours = [number for number, handler in before.items() if handler not in (None, signal.SIG_IGN)]
+    if not _is_main_thread() or not _is_in_foreground():
+        ours = []
+    try:
+        for number in ours:
+            signal.signal(number, _leave_it)  # unlike SIG_IGN this does not stay in the program
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+
+
+def _leave_it(number: int, frame: FrameType | None) -> None:
+    """The program has got the same signal."""
+
+
+def _is_main_thread() -> bool:
+    import threading
+
+    return threading.current_thread() is threading.main_thread()
+
+
+def _is_in_foreground() -> bool:
+    """Whether what is typed at a terminal comes to our process group."""
+    try:
+        fd = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
