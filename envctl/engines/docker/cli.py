@@ -6,7 +6,6 @@ Every call has a time limit, an argument list (never a shell) and a classified e
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from envctl.engines.docker.endpoint import Endpoint
-from envctl.errors import EngineNotInstalled, EngineTimeout
+from envctl.engines.docker.program import find
+from envctl.errors import EngineTimeout
 
 CALL_LIMIT_S = 20.0
 _PR_SET_PDEATHSIG = 1
@@ -27,16 +27,7 @@ def program() -> str:
     Raises:
         EngineNotInstalled: It is not there.
     """
-    entries = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    path = os.pathsep.join(entry for entry in entries if entry.startswith("/"))
-    found = shutil.which("docker", path=path)
-    if found is None:
-        raise EngineNotInstalled(
-            "the docker program is not installed, or not on PATH",
-            fix=["install Docker Engine with the Compose plugin", "or add the folder of `docker` to PATH"],
-            state="nothing was created",
-        )
-    return found
+    return find(os.environ)
 
 
 @cache
@@ -100,15 +91,20 @@ def answers(calls: Sequence[Call]) -> list[str]:
 
 def start(endpoint: Endpoint, arguments: Sequence[str], *, doing: str) -> Call:
     """Start a call."""
+    return start_program([program(), *endpoint.arguments, *arguments], doing=doing, told=arguments)
+
+
+def start_program(command: Sequence[str], *, doing: str, told: Sequence[str] = ()) -> Call:
+    """Start a call of one of Docker's programs; `told` is what people are shown of it, where that is not all."""
     process = subprocess.Popen(
-        [program(), *endpoint.arguments, *arguments],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
         process_group=0,  # a terminal's Ctrl-C must not end the calls of a roll-back
     )
-    return Call(arguments, doing, process)
+    return Call(told or command, doing, process)
 
 
 def run(endpoint: Endpoint, arguments: Sequence[str], *, doing: str, limit_s: float = CALL_LIMIT_S) -> str:

@@ -75,20 +75,26 @@ def resolve(environ: Mapping[str, str]) -> Endpoint:
     """The endpoint the `docker` program would use. Never raises: what is broken shows when the engine is called."""
     if address := environ.get("DOCKER_HOST"):
         return Endpoint(address, source="DOCKER_HOST")
-    folder = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/")) / ".docker")
+    folder = config_folder(environ)
     chosen, source = environ.get("DOCKER_CONTEXT", ""), "DOCKER_CONTEXT"
     if not chosen:
-        chosen, source = str(_json(folder / "config.json").get("currentContext", "")), "current docker context"
+        chosen, source = str(read_json(folder / "config.json").get("currentContext", "")), "current docker context"
     if chosen in ("", "default"):
         return Endpoint(DEFAULT_ADDRESS)
     meta = folder / "contexts" / "meta" / hashlib.sha256(chosen.encode()).hexdigest() / "meta.json"
-    endpoints = _json(meta).get("Endpoints")
+    endpoints = read_json(meta).get("Endpoints")
     docker = endpoints.get("docker") if isinstance(endpoints, dict) else None
     address = docker.get("Host") if isinstance(docker, dict) else None
     return Endpoint(str(address or DEFAULT_ADDRESS), chosen, f"{source} {chosen!r}")
 
 
-def _json(path: Path) -> Mapping[str, object]:
+def config_folder(environ: Mapping[str, str]) -> Path:
+    """Where Docker's programs keep their settings."""
+    return Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/")) / ".docker")
+
+
+def read_json(path: Path) -> Mapping[str, object]:
+    """The JSON object in a file; empty where there is none."""
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):

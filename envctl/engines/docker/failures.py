@@ -12,43 +12,44 @@ from dataclasses import dataclass
 
 from envctl import errors
 from envctl.engines.base import PortTaken, SubnetTaken
+from envctl.engines.docker.reaching import denied, unreachable
 from envctl.errors import EnvctlError
 
 _LINES = 6
 _FROM_ENGINE = "error response from daemon"
-_ABOUT_REACHING = (errors.EngineUnreachable, errors.EngineDenied)
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
     pattern: re.Pattern[str]
     make: Callable[[str, Sequence[str]], EnvctlError]
-    about_reaching: bool  # that the engine cannot be reached, which is not so when these are its own words
+    about_reaching: bool = False  # that the engine cannot be reached, which is not so when these are its own words
 
 
 def _row(pattern: str, error: type[EnvctlError], message: str, *fix: str) -> _Row:
     def make(words: str, evidence: Sequence[str]) -> EnvctlError:
         return error(message, cause=words, evidence=evidence, fix=fix)
 
-    return _Row(re.compile(pattern, re.IGNORECASE), make, error in _ABOUT_REACHING)
+    return _Row(re.compile(pattern, re.IGNORECASE), make)
 
 
 _TABLE = (
-    _row(
-        r"permission denied while trying to connect|dial unix .*: connect: permission denied",
-        errors.EngineDenied,
-        "this user may not use the Docker engine's socket",
-        "add the user to the group that owns the socket: sudo usermod -aG docker $USER, then log in again",
-        "or use rootless Docker",
+    _Row(
+        re.compile(
+            r"permission denied while trying to connect|dial unix .*: connect: permission denied", re.IGNORECASE
+        ),
+        denied,
+        about_reaching=True,
     ),
-    _row(
-        r"cannot connect to the docker daemon|is the docker daemon running|error during connect|"
-        r"dial (tcp|unix).*(connection refused|no such file|no route|i/o timeout|lookup )|"
-        r"failed to connect to the docker api|context .* not found|unable to resolve docker endpoint",
-        errors.EngineUnreachable,
-        "the Docker engine does not answer",
-        "start it: sudo systemctl start docker (or Docker Desktop)",
-        "check DOCKER_HOST and `docker context ls`; `envctl doctor` shows what was chosen",
+    _Row(
+        re.compile(
+            r"cannot connect to the docker daemon|is the docker daemon running|error during connect|"
+            r"dial (tcp|unix).*(connection refused|no such file|no route|i/o timeout|lookup )|"
+            r"failed to connect to the docker api|context .* not found|unable to resolve docker endpoint",
+            re.IGNORECASE,
+        ),
+        unreachable,
+        about_reaching=True,
     ),
     _row(
         r"'compose' is not a docker command|unknown command: docker compose|unknown (shorthand )?flag.*|"

@@ -1,0 +1,147 @@
+"""`engine: auto`: which engine a new environment gets, and why.
+
+Compose where a Docker engine answers and is usable; otherwise the embedded engine, where that can run the whole
+configuration. Nothing is started, pulled or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from envctl.errors import EngineTimeout, EngineUnreachable, EnvctlError, Interrupted
+from envctl.model import EnvironmentSpec, Program
+
+if TYPE_CHECKING:
+    from envctl.engines.choosing.docker import Usable
+
+LIMIT_S = 2.0
+"""An engine that takes longer to say its version does not count as usable, where there is another way."""
+
+_LAST_RESORT_LIMIT_S = 8.0  # … where there is none, it gets the time a named engine would get: 10 s in all
+_COMPOSE, _EMBEDDED = "compose", "embedded"
+_EXTRA = "pip install 'envctl[embedded]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What `auto` decided.
+
+    Attributes:
+        name: The engine.
+        reason: One sentence for people: "compose: Docker Engine 26.1.5 answers".
+        address: The engine's address, as it is recorded.
+        version: The Docker Engine's version, so that it need not be asked for again; "" for another engine.
+        programs: Kind → the program that was found for it, where the embedded engine was chosen.
+    """
+
+    name: str
+    reason: str
+    address: str
+    version: str = ""
+    programs: Mapping[str, Program] = field(default_factory=dict)
+
+
+def choose(environ: Mapping[str, str], spec: EnvironmentSpec, *, limit_s: float = LIMIT_S) -> Choice:
+    """The engine for a new environment of this configuration.
+
+    Args:
+        environ: The caller's variables: PATH, Docker's own settings.
+        spec: The configuration.
+        limit_s: How long a Docker engine may take to say its version.
+
+    Raises:
+        EnvctlError: No engine can carry the configuration out. The error is that of Compose, and also says what would
+            make the embedded engine do.
+    """
+    try:
+        usable = _examine(environ, spec, limit_s)
+    except Interrupted:
+        raise
+    except EnvctlError as error:
+        return _without_compose(environ, spec, error)
+    return _with_compose(environ, spec, usable)
+
+
+def _examine(environ: Mapping[str, str], spec: EnvironmentSpec, limit_s: float) -> Usable:
+    """What costs least first: on a machine without Docker nothing else is to be imported or started."""
+    from envctl.engines.docker.program import find
+
+    find(environ)
+    from envctl.engines.docker import direct, endpoint
+    from envctl.host import clock
+
+    deadline_s = clock.monotonic_s() + limit_s
+    engine = direct.Question(endpoint.resolve(environ), "/version")
+    from envctl.engines.choosing import docker
+
+    return docker.examine(engine, environ, spec, deadline_s)
+
+
+def _with_compose(environ: Mapping[str, str], spec: EnvironmentSpec, usable: Usable) -> Choice:
+    """Compose, unless it lacks an image that cannot be had while the embedded engine needs none."""
+    reason = f"compose: Docker Engine {usable.version.split('+')[0]} answers"  # without a distribution's suffix
+    compose = Choice(_COMPOSE, reason, usable.address, usable.version)
+    if not usable.absent:
+        return compose
+    from envctl.engines.choosing import native
+
+    try:
+        programs = native.programs(environ, spec)
+    except Interrupted:
+        raise
+    except EnvctlError:
+        return compose  # the only one that can; what is wrong with the image is told by the pull
+    from envctl.engines.docker import distribution
+
+    refusals = distribution.refusals(usable.endpoint, usable.absent, environ)
+    if not refusals:
+        return compose
+    image, words = next(iter(refusals.items()))
+    return _embedded(f"image {image} is neither present nor obtainable ({words})", programs)
+
+
+def _without_compose(environ: Mapping[str, str], spec: EnvironmentSpec, error: EnvctlError) -> Choice:
+    """The embedded engine, where it can run everything. Raises `error`, with another way out, where it cannot."""
+    from envctl.engines.choosing import native
+
+    try:
+        programs = native.programs(environ, spec)
+    except Interrupted:
+        raise
+    except EnvctlError as obstacle:
+        if isinstance(error, EngineTimeout):
+            try:
+                return _with_compose(environ, spec, _examine(environ, spec, _LAST_RESORT_LIMIT_S))
+            except EngineTimeout:
+                pass
+        error.state = error.state or "nothing was created"
+        error.fix = (*error.fix, f"or run without Docker: {_way_out(obstacle)}")
+        raise error from None
+    return _embedded(_words(environ, error), programs)
+
+
+def _embedded(reason: str, programs: Mapping[str, Program]) -> Choice:
+    return Choice(_EMBEDDED, f"embedded: {reason}", "this machine", programs=programs)
+
+
+def _words(environ: Mapping[str, str], error: EnvctlError) -> str:
+    """Why Compose cannot be used, naming the engine that was asked."""
+    from envctl.engines.docker.endpoint import resolve
+
+    if isinstance(error, EngineUnreachable):
+        return f"no Docker engine answers at {resolve(environ).address}"
+    if isinstance(error, EngineTimeout):
+        return f"the Docker engine at {resolve(environ).address} did not answer within {LIMIT_S:g} s"
+    return error.message
+
+
+def _way_out(obstacle: EnvctlError) -> str:
+    """What keeps the embedded engine from running the configuration, as something to do."""
+    from envctl.errors import EngineUnavailable
+
+    if not isinstance(obstacle, EngineUnavailable):
+        return f"{obstacle.message}; {obstacle.fix[-1]}" if obstacle.fix else obstacle.message
+    fixes = [line for line in obstacle.fix if _EXTRA in line] or [*obstacle.fix, _EXTRA]
+    return fixes[0].removeprefix("or ")

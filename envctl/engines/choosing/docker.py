@@ -1,0 +1,79 @@
+"""Whether Docker can be used: everything is asked at once, so that it takes as long as the slowest answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from envctl.engines.choosing import images
+from envctl.engines.docker import plugin, versions
+from envctl.engines.docker.direct import Question
+from envctl.engines.docker.endpoint import Endpoint
+from envctl.errors import EngineFailed
+from envctl.host import clock
+from envctl.model import EnvironmentSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """A Docker engine that envctl can work with.
+
+    Attributes:
+        endpoint: Where it is.
+        version: Its version.
+        absent: The images that it lacks and would have to fetch.
+    """
+
+    endpoint: Endpoint
+    version: str
+    absent: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """As recorded in a stack."""
+        return str(self.endpoint)
+
+
+def examine(engine: Question, environ: Mapping[str, str], spec: EnvironmentSpec, deadline_s: float) -> Usable:
+    """Ask the Docker engine and the Compose plugin what they are, and the engine which images it has.
+
+    Args:
+        engine: The question for the engine's version, under way.
+        environ: The caller's variables.
+        spec: The configuration.
+        deadline_s: Until when to wait, on the monotonic clock.
+
+    Raises:
+        EngineUnavailable: It does not answer in time, or Compose is missing.
+        EngineTooOld: One of the two is older than envctl needs.
+        EngineDenied: This user may not use it.
+    """
+    wanted = images.wanted(spec)
+    compose = plugin.ask_version(engine.endpoint, environ)
+    asked: dict[str, Question] = {}
+    try:
+        for image in images.names(wanted):
+            asked[image] = Question(engine.endpoint, f"/images/{image}/json")
+        version = _version(engine.answer(deadline_s)[1])
+        present = {image for image, question in asked.items() if question.answer(deadline_s)[0]}
+        plugin_version = compose.answer(max(deadline_s - clock.monotonic_s(), 0.05)).strip()
+    finally:
+        compose.end()
+        for question in (engine, *asked.values()):
+            question.end()
+    for name, found, oldest in (
+        ("Docker Engine", version, versions.OLDEST_ENGINE),
+        ("Docker Compose", plugin_version, versions.OLDEST_COMPOSE),
+    ):
+        if error := versions.too_old(name, found, oldest):
+            raise error
+    return Usable(engine.endpoint, version, images.absent(wanted, present))
+
+
+def _version(text: str) -> str:
+    import json
+
+    try:
+        return str(json.loads(text)["Version"])
+    except (ValueError, KeyError, TypeError):
+        raise EngineFailed("what answers in Docker's place is no Docker engine", cause=text[:200]) from None
