@@ -17,7 +17,7 @@ MAX_FILES = 50_000
 FORM = "./server or {context: ./server, dockerfile: Dockerfile, target: stage, args: {NAME: value}}"
 
 # Never part of what a build means, large, and changed by merely running things.
-_IGNORED = frozenset({".git", "node_modules", "__pycache__", ".venv"})
+IGNORED = frozenset({".git", "node_modules", "__pycache__", ".venv"})
 _KEYS = ("context", "dockerfile", "target", "args")
 
 _stage = matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "letters, digits, _ . and -")
@@ -67,7 +67,7 @@ def _lines(folder: Path) -> Iterator[bytes]:
     while waiting:
         with os.scandir(waiting.pop()) as entries:
             for entry in entries:
-                if entry.name in _IGNORED:
+                if entry.name in IGNORED:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)

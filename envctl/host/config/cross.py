@@ -24,6 +24,7 @@ def check(spec: EnvironmentSpec, root: MapNode, report: Report) -> None:
             if isinstance(node, MapNode):
                 _check_ready_port(service, node, report)
                 _check_given_by_envctl(service, spec, node, report)
+                _check_port_variable(service, node, report)
                 _check_references(spec, node.get("environment"), f"services.{service.name}.environment", report)
     _check_references(spec, root.get("export"), "export", report)
 
@@ -111,6 +112,16 @@ def _check_given_by_envctl(service: ServiceSpec, spec: EnvironmentSpec, node: Ma
         if name in reserved:
             hint = f"use {' and '.join(kind.options)}; the password is random, and exported"
             report.add(key, f"services.{service.name}.environment", f"{name} is set by envctl", hint)
+
+
+def _check_port_variable(service: ServiceSpec, node: MapNode, report: Report) -> None:
+    """A process that listened anywhere but on its lease would never be found."""
+    if service.process is None or not service.ports:
+        return
+    for name, key in _names(node.get("environment")):
+        if name == "PORT":
+            hint = 'it is the leased port; port: "3001:3001" fixes one'
+            report.add(key, f"services.{service.name}.environment", "PORT is set by envctl", hint)
 
 
 def _check_references(spec: EnvironmentSpec, node: Node | None, path: str, report: Report) -> None:

@@ -13,6 +13,7 @@ from envctl.host.config.source import MAX_BYTES
 _FORM = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}|(\{))")
 
 _MANY = 1000
+_SHELL_HINT = 'for the variable a process has there write "${name}" or "$${{{name}}}"; a default is "${{{name}:-…}}"'
 _HINT = 'write "${NAME}" or "${NAME:-default}"; "$$" is a plain "$"'
 
 
@@ -49,6 +50,7 @@ class _Expansion:
             self._report.ignore(node)
             return
         problems: list[tuple[str, str]] = []
+        in_process = path.partition("[")[0].endswith(".process")
 
         def replacement(match: re.Match[str]) -> str:
             dollar, name, default, malformed = match.groups()
@@ -57,7 +59,7 @@ class _Expansion:
             if malformed:
                 problems.append((f'"${{" begins no variable in {shown(match.string)}', _HINT))
                 return ""
-            return self._value(name, default, problems)
+            return self._value(name, default, problems, in_process=in_process)
 
         node.text, node.expanded = _FORM.sub(replacement, node.text), True
         for message, hint in problems:
@@ -65,12 +67,13 @@ class _Expansion:
         if problems:
             self._report.ignore(node)
 
-    def _value(self, name: str, default: str | None, problems: list[tuple[str, str]]) -> str:
+    def _value(self, name: str, default: str | None, problems: list[tuple[str, str]], *, in_process: bool) -> str:
         value = self._environ.get(name)
         if default is not None:
             value = value or default  # as in shells and Compose: `:-` also replaces an empty value
         if value is None:
-            problems.append((f"the variable {name} is not set", f'set it, or give a default: "${{{name}:-…}}"'))
+            hint = _SHELL_HINT.format(name=name) if in_process else f'set it, or give a default: "${{{name}:-…}}"'
+            problems.append((f"the variable {name} is not set", hint))
             return ""
         self._left -= len(value)
         if self._left < 0:

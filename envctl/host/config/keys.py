@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from envctl.host.config.ports import PORT_NAME
+from envctl.host.config.ports import AUTO, PORT_NAME
+from envctl.host.config.process import SIGNALS
 from envctl.host.config.values import VARIABLE_NAME
 from envctl.host.config.volumes import VOLUME_NAME
 
@@ -20,6 +21,7 @@ PROJECT_NAME = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}"
 # Conservative: registry, path, tag and digest as Docker writes them; never an option, a space or a control character.
 IMAGE = r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}(@sha256:[0-9a-f]{64})?"
 ENGINES = ("auto", "compose", "embedded", "swarm")
+SYSTEM = "system"
 DURATION = r"([0-9]+(\.[0-9]+)?(ms|[smhd]))+"
 SIZE = r"[0-9]+(\.[0-9]+)?[bkmgtBKMGT]([iI]?[bB])?"
 HTTP_PATH = r"/[^\s#]*"
@@ -44,7 +46,7 @@ PORT_NUMBER: Schema = or_variable({"type": "integer", "minimum": 1, "maximum": 6
 PORT: Schema = {
     "anyOf": [
         PORT_NUMBER,
-        matching(r"([0-9]{1,5}:)?[0-9]{1,5}"),
+        matching(rf"([0-9]{{1,5}}:)?[0-9]{{1,5}}|{AUTO}"),
         {
             "type": "object",
             "properties": {"container": PORT_NUMBER, "host": PORT_NUMBER},
@@ -130,6 +132,12 @@ class Key:
     schema: Schema
 
 
+ENGINE_OPTIONS: Mapping[str, Key] = {
+    "postgres_bin": Key("Folder of PostgreSQL's programs for the embedded engine, or system.", TEXT),
+    "redis_bin": Key("A redis-server for the embedded engine, or system.", TEXT),
+    "valkey_bin": Key("A valkey-server for the embedded engine, or system.", TEXT),
+}
+
 TOP: Mapping[str, Key] = {
     "name": Key("The project's name; by default the repository folder's.", matching(PROJECT_NAME)),
     "engine": Key("Where services run; auto: compose if a Docker engine answers, else embedded.", {"enum": [*ENGINES]}),
@@ -147,18 +155,35 @@ TOP: Mapping[str, Key] = {
     "publish_address": Key(
         "Host address on which ports are published; 127.0.0.1. Any other one lets other machines in.", TEXT
     ),
+    "engine_options": Key(
+        "Which programs of this machine the embedded engine runs, instead of those it brings.",
+        closed({name: {**key.schema, "description": key.description} for name, key in ENGINE_OPTIONS.items()}),
+    ),
 }
 
 SERVICE: Mapping[str, Key] = {
     "kind": Key("What the service is, where its name does not say it.", {}),
     "image": Key("Image reference.", matching(IMAGE)),
     "build": Key("Folder inside the project whose Dockerfile makes the image.", BUILD),
+    "process": Key(
+        "Command that runs from the working tree, under every engine; it listens on $PORT.",
+        {"anyOf": [TEXT, {"type": "array", "items": WORD, "minItems": 1}]},
+    ),
+    "cwd": Key("Folder a process runs in; by default that of this file.", TEXT),
+    "inputs": Key(
+        "Files a process is made from, such as src/**: when one changed, `envctl up` starts it again.",
+        {"type": "array", "items": TEXT},
+    ),
+    "stop_signal": Key(
+        "Signal that asks a process to end; SIGTERM.",
+        matching(f"(SIG)?({'|'.join(signal.removeprefix('SIG') for signal in SIGNALS)})"),
+    ),
     "command": Key("Arguments instead of the image's own.", WORDS),
     "environment": Key(
         'Variables inside the service; values may hold references such as "{postgres.url}".',
         pairs(r"[A-Za-z_][A-Za-z0-9_.-]*"),
     ),
-    "port": Key("The main port the service listens on; HOST:CONTAINER fixes the host's too.", PORT),
+    "port": Key("The main port the service listens on; HOST:CONTAINER fixes the host's too; auto for a process.", PORT),
     "ports": Key(
         "All ports by name, the main one first.",
         {"type": "object", "propertyNames": {"pattern": f"^(?:{PORT_NAME})$"}, "additionalProperties": PORT},
@@ -191,7 +216,9 @@ ELSEWHERE: Mapping[str, str] = {
     "healthcheck": "use ready",
     "env_file": "use environment",
     "expose": "use ports",
-    "entrypoint": "use command, or build an image",
+    "entrypoint": "use command, or build an image; a program of the repository runs by process",
+    "working_dir": "use cwd with process; an image has its own",
+    "watch": "use inputs with process",
     "restart": "not needed: a service that ends is reported",
     "networks": "not needed: all services of an environment see each other",
     "mem_limit": "use memory",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import cast
 
 from envctl.errors import ConfigNotFound
-from envctl.host.config import cross, interpolation, source
-from envctl.host.config.keys import ENGINES, PROJECT_NAME, SERVICE_NAME, TOP
+from envctl.host.config import cross, dependencies, interpolation, source
+from envctl.host.config.keys import ENGINE_OPTIONS, ENGINES, PROJECT_NAME, SERVICE_NAME, SYSTEM, TOP
 from envctl.host.config.nodes import MapNode, Node, YamlError, compose
 from envctl.host.config.problems import Problem, Report, TooMany, did_you_mean, shown
 from envctl.host.config.services import default_service, service, unknown_hint
@@ -101,6 +101,7 @@ def _environment(root: Node | None, context: Context) -> EnvironmentSpec:
         ready_timeout_s=fields.read("ready_timeout", _timeout) or DEFAULT_READY_TIMEOUT_S,
         export=fields.read("export", _export) or {},
         publish_address=fields.read("publish_address", _address) or LOOPBACK,
+        engine_options=fields.read("engine_options", _engine_options) or {},
         source=str(context.report.file),
     )
     cross.check(spec, top, context.report)
@@ -117,14 +118,43 @@ def _services(fields: Fields) -> Mapping[str, ServiceSpec]:
     if not found.items:
         hint = "leave `services` out for postgres, redis and websocket"
         fields.context.report.add(node, "services", "no services", hint)
-    result = {}
+    result, said = {}, set()
     for name, (key, value) in found.items.items():
         if not re.fullmatch(SERVICE_NAME, name):
             hint = "a small letter, then small letters, digits, _ and -; at most 40"
             fields.context.report.add(key, "services", f"{shown(name)} is not a service name", hint)
         elif made := service(name, value, f"services.{name}", fields.context):
             result[name] = made
-    return result
+            if isinstance(value, MapNode) and "depends_on" in value.items:
+                said.add(name)
+    return dependencies.with_defaults(result, said)
+
+
+def _engine_options(node: Node, path: str, context: Context) -> Mapping[str, str] | None:
+    found = mapping(node, path, context, "{postgres_bin: /usr/lib/postgresql/18/bin}")
+    if found is None:
+        return None
+    for key, (key_node, _) in found.items.items():
+        if key not in ENGINE_OPTIONS:
+            context.report.add(key_node, path, f"unknown key {shown(key)}", unknown_hint(key, ENGINE_OPTIONS))
+    fields = Fields(found, path, context)
+    read = {key: fields.read(key, _program) for key in ENGINE_OPTIONS if fields.has(key)}
+    return {key: value for key, value in read.items() if value is not None}
+
+
+def _program(node: Node, path: str, context: Context) -> str | None:
+    """Where a program is: the word for this machine's own, or an absolute path; it may well be outside the project."""
+    raw = text(node, path, context)
+    if raw is None or raw == SYSTEM:
+        return raw
+    if raw.startswith("~"):
+        context.report.add(node, path, f"{shown(raw)}: ~ is not replaced", 'write "${HOME}/…"')
+        return None
+    if "/" not in raw and not (context.base / raw).exists():
+        hint = f"a path, or {SYSTEM}: the one this machine has"
+        context.report.add(node, path, f"{shown(raw)} does not exist", hint)
+        return None
+    return os.path.abspath(context.base / raw)  # noqa: PTH100 -- links stay as the user wrote them
 
 
 def _address(node: Node, path: str, context: Context) -> str | None:

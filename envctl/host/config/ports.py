@@ -1,9 +1,14 @@
-"""`port` and `ports`: what a service listens on, and which host ports the user fixes."""
+"""`port` and `ports`: what a service listens on, and which host ports the user fixes.
+
+A process listens on the leased port itself, which it finds in `PORT`. The number it is given here is a name only, and
+`auto` says that there is none.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from envctl.host.config.nodes import ListNode, MapNode, Node, ScalarNode
 from envctl.host.config.problems import shown
@@ -12,30 +17,38 @@ from envctl.model import PortSpec
 
 PORT_NAME = r"[a-z][a-z0-9_]{0,30}"
 FORM = 'a port number (80), "HOST:CONTAINER" ("8080:80") or {container: 80, host: 8080}'
+AUTO_FORM = 'auto (the leased port in $PORT), or "HOST:CONTAINER" ("8080:8080") to fix it'
 MAP_FORM = "write names: ports: {http: 8025}"
+
+AUTO = "auto"
+FIRST_AUTO = 65536
+"""`auto` ports are numbered from here: distinct within a service, and none that anybody could listen on."""
 
 _SHORT = re.compile(r"(?:([0-9]{1,5}):)?([0-9]{1,5})")
 _ADDRESS = re.compile(r"(.+):([0-9-]*):([0-9-]+)(/(tcp|udp))?")
 _LOCAL = re.compile(r"127\.[0-9.]+|localhost|\[::1\]")
 
 
-def one_port(name: str, node: Node, path: str, context: Context) -> PortSpec | None:
-    """The port called `name`."""
+def one_port(name: str, node: Node, path: str, context: Context, *, auto: bool = False) -> PortSpec | None:
+    """The port called `name`; `auto` allows that word, for a process."""
     if isinstance(node, MapNode):
         return _long(name, node, path, context)
     if not isinstance(node, ScalarNode) or not node.text:
-        context.report.add(node, path, f"must be a port, not {described(node)}", FORM)
+        context.report.add(node, path, f"must be a port, not {described(node)}", AUTO_FORM if auto else FORM)
         return None
+    if auto and node.text == AUTO:
+        return PortSpec(name, FIRST_AUTO)
     short = _SHORT.fullmatch(node.text)
     if short is None:
         if not _refused_address(node, path, context):
-            context.report.add(node, path, f"{shown(node.text)} is not a port", FORM)
+            hint = "auto is for services with process" if node.text == AUTO else AUTO_FORM if auto else FORM
+            context.report.add(node, path, f"{shown(node.text)} is not a port", hint)
         return None
     host = int(short[1]) if short[1] else None
     return _checked(PortSpec(name, int(short[2]), host), node, path, context)
 
 
-def named_ports(node: Node, path: str, context: Context) -> list[PortSpec] | None:
+def named_ports(node: Node, path: str, context: Context, *, auto: bool = False) -> list[PortSpec] | None:
     """The mapping name → port."""
     if isinstance(node, ListNode):  # Compose's form: it says addresses, and no names
         for number, item in enumerate(node.items):
@@ -48,7 +61,7 @@ def named_ports(node: Node, path: str, context: Context) -> list[PortSpec] | Non
     for name, (key, value) in found.items.items():
         if not re.fullmatch(PORT_NAME, name):
             context.report.add(key, path, f"{shown(name)} is not a port name", "small letters, digits and _: http")
-        elif port := one_port(name, value, f"{path}.{name}", context):
+        elif port := one_port(name, value, f"{path}.{name}", context, auto=auto):
             ports.append(port)
     return ports
 
@@ -59,7 +72,18 @@ def combined(main: PortSpec | None, named: Iterable[PortSpec], defaults: Iterabl
     if main:
         result = {main.name: main, **{n: p for n, p in result.items() if n != main.name}}
     result |= {port.name: port for port in named}
-    return tuple(result.values())
+    return tuple(_numbered(result.values()))
+
+
+def _numbered(ports: Iterable[PortSpec]) -> Iterator[PortSpec]:
+    """Gives each `auto` port a number of its own."""
+    following = FIRST_AUTO
+    for port in ports:
+        if port.container_port < FIRST_AUTO:
+            yield port
+        else:
+            yield replace(port, container_port=following)
+            following += 1
 
 
 def _long(name: str, node: MapNode, path: str, context: Context) -> PortSpec | None:

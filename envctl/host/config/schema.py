@@ -10,6 +10,8 @@ from typing import Any
 
 from envctl import kinds
 from envctl.host.config.keys import SERVICE, SERVICE_NAME, TOP, Schema, matching
+from envctl.host.config.ports import AUTO
+from envctl.host.config.process import NOT_WITH_PROCESS, ONLY_WITH_PROCESS
 from envctl.host.config.services import OFFICIAL_IMAGES
 from envctl.kinds.base import Kind
 
@@ -66,10 +68,24 @@ def _of_kind(kind: Kind) -> Schema:
         "properties": properties,
         "additionalProperties": False,
         "not": {"required": ["image", "build"]},
+        **_with_process(),
     }
     if kind.image is None and not kind.bundled:
-        schema["anyOf"] = [{"required": ["image"]}, {"required": ["build"]}]
+        schema["anyOf"] = [{"required": [source]} for source in ("image", "build", "process")]
     return schema
+
+
+def _with_process() -> Schema:
+    """What goes with `process` only, and what does not go with it."""
+    not_auto: Schema = {"not": {"const": AUTO}}
+    without: Schema = {"properties": {"port": not_auto, "ports": {"additionalProperties": not_auto}}}
+    forbidden = [{"required": [key]} for key in NOT_WITH_PROCESS]
+    return {
+        "dependentRequired": {key: ["process"] for key in ONLY_WITH_PROCESS},
+        "if": {"required": ["process"]},
+        "then": {"not": {"anyOf": forbidden}},
+        "else": without,
+    }
 
 
 def _fits(pattern: str, text: str) -> bool:

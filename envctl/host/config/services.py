@@ -13,6 +13,7 @@ from envctl.host.config.keys import ELSEWHERE, IMAGE, SERVICE, UNSAFE
 from envctl.host.config.nodes import MapNode, Node, ScalarNode
 from envctl.host.config.ports import combined, named_ports, one_port
 from envctl.host.config.problems import did_you_mean, shown
+from envctl.host.config.process import process
 from envctl.host.config.ready import ready
 from envctl.host.config.values import (
     Context,
@@ -65,15 +66,18 @@ def service(name: str, node: Node, path: str, context: Context) -> ServiceSpec |
     if known:
         _check_source(fields, known)
     main_name = kind.ports[0].name if kind.ports else "main"
-    main = fields.read("port", partial(one_port, main_name))
-    ports = combined(main, fields.read("ports", named_ports) or (), kind.ports)
+    local = fields.has("process")
+    main = fields.read("port", partial(one_port, main_name, auto=local))
+    ports = combined(main, fields.read("ports", partial(named_ports, auto=local)) or (), kind.ports)
     _check_ports(ports, fields)
-    made = fields.read("build", build) if not fields.has("image") else None
+    made = fields.read("build", build) if not (fields.has("image") or local) else None
+    own = made or local or fields.has("build")
     return ServiceSpec(
         name=name,
         kind=kind.name,
-        image=image if image or made or fields.has("build") else kind.image,
+        image=image if image or own else kind.image,
         build=made,
+        process=process(fields),
         command=fields.read("command", words),
         environment=fields.read("environment", _environment) or {},
         ports=ports,
@@ -133,11 +137,11 @@ def unknown_hint(key: str, allowed: Iterable[str]) -> str:
 def _check_source(fields: Fields, kind: Kind) -> None:
     if fields.has("image") and fields.has("build"):
         fields.context.report.add(fields.node.items["build"][0], fields.path, "has both image and build", "keep one")
-    if fields.has("image") or fields.has("build") or kind.image or kind.bundled:
+    if any(fields.has(source) for source in ("image", "build", "process")) or kind.image or kind.bundled:
         return
     ready_made = [name for name in kinds.names() if kinds.get(name).image or kinds.get(name).bundled]
-    hint = f"give an image; kinds that need none: {', '.join(ready_made)}"
-    fields.context.report.add(fields.node, fields.path, "has neither image nor build", hint)
+    hint = f"give an image, or the command of a process; kinds that need none: {', '.join(ready_made)}"
+    fields.context.report.add(fields.node, fields.path, "has neither image, build nor process", hint)
 
 
 def _check_ports(ports: Iterable[PortSpec], fields: Fields) -> None:

@@ -50,7 +50,7 @@ WRONG = [
     ("[]", 1, 1, "must be a mapping, not a list"),
     ("services: {Db: {image: a}}", 1, 12, "not a service name"),
     ("services: {x: 1}", 1, 15, "must be a mapping"),
-    ("services: {x: {}}", 1, 15, "neither image nor build"),
+    ("services: {x: {}}", 1, 15, "neither image, build nor process"),
     ("services: {x: {image: a, build: .}}", 1, 26, "both image and build"),
     ("services: {a-b: {image: a}, a_b: {image: a}}", 1, 29, "share the variables A_B_"),
     ("services: {x: {kind: postgrs}}", 1, 22, '"postgrs" is not allowed'),

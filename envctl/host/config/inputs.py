@@ -1,0 +1,193 @@
+"""`inputs`: the files a process is made from, as patterns, and what tells that one of them changed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from envctl.host.config.build import IGNORED, MAX_FILES, TooManyFiles
+from envctl.host.config.nodes import Node
+from envctl.host.config.problems import shown
+from envctl.host.config.values import Context, items, text
+
+MAX_PATTERNS = 50
+MAX_PATTERN = 200
+FORM = 'patterns from the project\'s root, such as ["src/**", "package.json"]'
+
+_MAGIC = re.compile(r"[*?\[]")
+_ANY = None  # `**`: any folders, or none
+
+Segment = str | re.Pattern[str] | None
+Places = frozenset[tuple[int, int]]
+"""Where in which pattern a path has come to: (number of the pattern, number of its next segment)."""
+
+
+def inputs(node: Node, path: str, context: Context) -> tuple[tuple[str, ...], str] | None:
+    """The patterns, and the fingerprint of what they match now."""
+    found = items(node, path, context, FORM)
+    if found is None:
+        return None
+    if len(found) > MAX_PATTERNS:
+        context.report.add(node, path, f"more than {MAX_PATTERNS} patterns", "src/** is everything below src")
+        return None
+    read = [_pattern(item, f"{path}[{number}]", context) for number, item in enumerate(found)]
+    patterns = tuple(dict.fromkeys(pattern for pattern in read if pattern))
+    if None in read or not patterns:
+        return (), ""
+    try:
+        return patterns, fingerprint(context.root, patterns)
+    except TooManyFiles:
+        hint = "begin them with a folder: src/**"
+        context.report.add(node, path, f"more than {MAX_FILES} files have to be looked at for these patterns", hint)
+    except OSError as error:
+        context.report.add(node, path, f"cannot be looked at: {error.strerror}: {shown(str(error.filename))}")
+    return None
+
+
+def fingerprint(root: Path, patterns: Sequence[str]) -> str:
+    """SHA-256 (hex) over path, size, time and mode of every file that a pattern matches.
+
+    Contents are not read, and folders that cannot hold a match are not entered. Links to folders are not followed, so
+    nothing outside of the project is looked into and no loop is endless; a link to a file counts as that file.
+
+    Args:
+        root: The project's root.
+        patterns: As `inputs` gives them. `**` is any number of folders, or at the end everything below; `*`, `?` and
+            `[abc]` match within a name. Only a pattern that says the name itself matches in `.git`, `node_modules`,
+            `__pycache__` and `.venv`.
+
+    Raises:
+        TooManyFiles: More than 50 000 files and folders had to be looked at.
+        OSError: A folder cannot be read.
+    """
+    import hashlib
+
+    digest = hashlib.sha256()
+    for line in sorted(_lines(os.fspath(root), [_compiled(pattern) for pattern in patterns])):
+        digest.update(line)
+    return digest.hexdigest()
+
+
+def _lines(root: str, patterns: Sequence[Sequence[Segment]]) -> Iterator[bytes]:
+    start = _with_skips({(number, 0) for number in range(len(patterns))}, patterns)
+    waiting, looked_at = [(root, start)], 0
+    while waiting:
+        folder, places = waiting.pop()
+        for entry in _entries(folder):
+            looked_at += 1
+            if looked_at > MAX_FILES:
+                raise TooManyFiles
+            reached = _step(places, entry.name, patterns)
+            if not reached:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((entry.path, reached))
+            elif any(at == len(patterns[number]) for number, at in reached):
+                yield from _line(entry, root)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What a folder holds; nothing where it has just been removed: people and tools work in this tree."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        return list(entries)
+    return []
+
+
+def _line(entry: os.DirEntry[str], root: str) -> Iterator[bytes]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        try:
+            status = entry.stat()
+        except OSError:  # a link that leads nowhere, or round in a circle
+            status = entry.stat(follow_symlinks=False)
+        name = os.fsencode(os.path.relpath(entry.path, root))
+        yield b"%s\0%d\0%d\0%o\n" % (name, status.st_size, status.st_mtime_ns, status.st_mode)
+
+
+def _step(places: Places, name: str, patterns: Sequence[Sequence[Segment]]) -> Places:
+    """Where the patterns have come to with one more name; empty where none can match any more."""
+    after = set()
+    for number, at in places:
+        if at == len(patterns[number]):
+            continue
+        segment = patterns[number][at]
+        if isinstance(segment, str):
+            if segment == name:
+                after.add((number, at + 1))
+        elif name in IGNORED:
+            continue
+        elif segment is _ANY:
+            after.add((number, at))
+        elif segment.fullmatch(name):
+            after.add((number, at + 1))
+    return _with_skips(after, patterns)
+
+
+def _with_skips(places: set[tuple[int, int]], patterns: Sequence[Sequence[Segment]]) -> Places:
+    """`**` may also stand for nothing."""
+    skipped = {(n, at + 1) for n, at in places if at < len(patterns[n]) and patterns[n][at] is _ANY}
+    return frozenset(places | skipped)  # never two `**` in a row, so one step is enough
+
+
+def _compiled(pattern: str) -> list[Segment]:
+    import fnmatch
+    import warnings
+
+    found: list[Segment] = []
+    for segment in pattern.split("/"):
+        if segment == "**":
+            if found[-1:] != [_ANY]:
+                found.append(_ANY)
+        elif _MAGIC.search(segment):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a set that Python would only warn about is accepted
+                found.append(re.compile(fnmatch.translate(segment)))
+        else:
+            found.append(segment)
+    return found
+
+
+def _pattern(node: Node, path: str, context: Context) -> str | None:
+    """One pattern in its plain form: no `./`, and a folder is everything below it."""
+    raw = text(node, path, context)
+    if raw is None:
+        return None
+    segments = [segment for segment in raw.split("/") if segment not in ("", ".")]
+    if raw.startswith(("/", "~")) or ".." in segments:
+        hint = "only files inside the project are used"
+        context.report.add(node, path, f"{shown(raw)} leads out of the project", hint, unsafe=True)
+        return None
+    if problem := _not_a_pattern(raw, segments):
+        context.report.add(node, path, f"{shown(raw)}: {problem[0]}", problem[1])
+        return None
+    if not _begins_at_the_root(raw, segments, node, path, context):
+        return None
+    plain = "/".join(segments)
+    is_folder = raw.endswith("/") or (not _MAGIC.search(plain) and (context.root / plain).is_dir())
+    return "/".join([*segments, "**"]) if is_folder else plain
+
+
+def _not_a_pattern(raw: str, segments: Sequence[str]) -> tuple[str, str] | None:
+    if len(raw) > MAX_PATTERN:
+        return f"longer than {MAX_PATTERN} characters", FORM
+    if raw.startswith("!"):
+        return "a pattern cannot take files away again", "name what counts: src/**"
+    if re.search(r"\{.*\}", raw):
+        return "alternatives in braces are not available", "write one pattern for each"
+    if any("**" in segment and segment != "**" for segment in segments):
+        return '"**" stands alone between slashes', "such as src/**/*.js"
+    return None
+
+
+def _begins_at_the_root(raw: str, segments: Sequence[str], node: Node, path: str, context: Context) -> bool:
+    """Whether the pattern is not one from the file's folder by mistake: such a one would match nothing, silently."""
+    if context.base == context.root or not segments or _MAGIC.search(segments[0]):
+        return True
+    if (context.root / segments[0]).exists() or not (context.base / segments[0]).exists():
+        return True
+    right = f"{context.base.relative_to(context.root).as_posix()}/{raw.removeprefix('./')}"
+    hint = f"inputs are relative to the project's root: {shown(right)}"
+    context.report.add(node, path, f"there is no {shown(segments[0])} in {context.root}", hint)
+    return False
