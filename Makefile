@@ -3,11 +3,12 @@
 PYTEST ?= .venv/bin/python -m pytest
 WORKERS ?= 2
 
-.PHONY: help up down test unit check format bench docs
+.PHONY: help up down docker test unit check format bench docs
 
 help:
-	@echo "make up      an environment comes up and its details are printed"
+	@echo "make up      an environment comes up, with Docker where that is usable, else without; says how to use it"
 	@echo "make down    removes it"
+	@echo "make docker  gets a Docker Engine and the test images, as root on Debian; nothing but this, test and bench does"
 	@echo "make test    everything: checks, unit and scenario tests"
 	@echo "make unit    the tests that need no Docker, in seconds"
 	@echo "make check   ruff, mypy and the architecture tests"
@@ -16,15 +17,15 @@ help:
 	@echo "make docs    writes the generated pages again"
 
 up:
-	@scripts/venv
-	@scripts/docker-engine
-	@scripts/test-images
-	@.venv/bin/envctl up
-	@.venv/bin/envctl env --format table
+	@scripts/up
 
 down:
-	@scripts/venv
+	@scripts/venv none
 	@.venv/bin/envctl down
+
+docker:
+	@scripts/docker-engine
+	@scripts/test-images
 
 test: check
 	@scripts/docker-engine || echo "make test: no Docker Engine can be had here; tests that need it are skipped" >&2
