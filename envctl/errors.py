@@ -27,6 +27,7 @@
         StateDenied         STATE_DENIED
       Refused                                   78
         NotOurs             NOT_OURS
+        OtherEngine         OTHER_ENGINE
         UnsafeSetting       UNSAFE_SETTING
         Unsupported         UNSUPPORTED
         WouldOverwrite      WOULD_OVERWRITE
@@ -348,6 +349,15 @@ class NotOurs(Refused):
     """
 
     code = "NOT_OURS"
+
+
+class OtherEngine(Refused):
+    """The environment runs on another engine than the one that is asked for now; its data would be lost on the way.
+
+    Fix: `envctl down` first, or make a second environment beside it with `--name`.
+    """
+
+    code = "OTHER_ENGINE"
 
 
 class UnsafeSetting(Refused):

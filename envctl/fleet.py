@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from envctl import engines
 from envctl.conductor import record
 from envctl.conductor.place import lock_name
+from envctl.engines.local import with_processes
 from envctl.errors import Denied, EngineUnavailable, EnvctlError, Interrupted, Leftovers
 from envctl.host import paths
 from envctl.host.registry import EnvironmentRecord, Registry
@@ -34,6 +35,7 @@ def list_environments(environ: Mapping[str, str]) -> list[EnvironmentReport]:
 def _running(registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str]) -> _Running | None:
     try:
         engine = engines.create(found.stack.engine, environ, found.stack.endpoint)
+        engine = with_processes(engine, paths.state_dir(environ), environ)
         return engine.running(registry.registry_id)
     except (EngineUnavailable, Denied):
         return None
@@ -96,6 +98,7 @@ def _remove_one(
         from envctl.conductor import teardown
 
         engine = engines.create(now.stack.engine, environ, now.stack.endpoint)
+        engine = with_processes(engine, state, environ, stack_id=now.stack.id)
         return [teardown.remove(state, registry, now, engine, purge=False, keep_ports=False)]
 
 

@@ -105,6 +105,16 @@ class Removal:
     kept: tuple[str, ...] = ()
 
 
+def counted(counts: Mapping[str, int]) -> str:
+    """Counts by noun as a list: "3 containers, 1 network, 2 processes"."""
+    words = (f"{count} {noun if count == 1 else _plural(noun)}" for noun, count in counts.items() if count)
+    return ", ".join(words)
+
+
+def _plural(noun: str) -> str:
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
+
+
 class Progress(Protocol):
     """Where long operations tell what they are doing. Implementations must be safe to call from several threads."""
 

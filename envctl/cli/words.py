@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
@@ -40,8 +40,3 @@ def seconds_between(earlier: str, later: datetime) -> float | None:
         return (later - datetime.fromisoformat(earlier)).total_seconds()
     except (TypeError, ValueError):
         return None
-
-
-def counted(counts: Mapping[str, int]) -> str:
-    """Counts by noun as a list: "3 containers, 1 network"."""
-    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items() if count)

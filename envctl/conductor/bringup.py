@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from envctl.conductor import gather, record, target
 from envctl.conductor.place import Place, keep_secret
-from envctl.engines.base import Engine, PortTaken, SubnetTaken
+from envctl.engines.base import Engine, PortTaken, Start, SubnetTaken
 from envctl.errors import EnvctlError, PortInUse, PortsExhausted
 from envctl.host import clock, paths, ports, subnets
 from envctl.host.locks import Lock
@@ -25,6 +26,7 @@ from envctl.model import (
     Readiness,
     ServiceState,
     Stack,
+    Verdict,
 )
 from envctl.plan import connections, planner
 from envctl.plan.steps import Plan, Verb
@@ -76,7 +78,7 @@ class BringUp:
             began_s = clock.monotonic_s()
             stack = self._reserve()
             look = self.engine.survey(stack, self.place.registry.registry_id, whole=True)
-            facts = gather.facts_for(self.place, self.found, stack, self.capabilities, look, self.engine)
+            facts = gather.facts_for(self.place, self.found, stack, self.capabilities, look, self.engine, images=True)
             plan = planner.plan(self.place.spec, facts)
             self.timings_ms["plan"] = round((clock.monotonic_s() - began_s) * 1000)
             try:
@@ -103,8 +105,13 @@ class BringUp:
         # Only a fixed port can be refused for good, and only then its holder's name is worth a question.
         taken = self.engine.published(stack) if any(want.fixed_host_port for want in wanted) else {}
         leases = registry.lease_ports(stack.id, wanted, scope=self._scope, taken=taken, bind_check=local)
-        subnet = registry.lease_subnet(stack.id, self._scope, avoid=subnets.host_networks() if local else ())
-        return replace(stack, subnet=subnet, ports=leases, credentials=credentials)
+        return replace(stack, subnet=self._subnet(stack), ports=leases, credentials=credentials)
+
+    def _subnet(self, stack: Stack) -> str | None:
+        if not self.capabilities.containers:
+            return None
+        avoid = subnets.host_networks() if self.capabilities.local else ()
+        return self.place.registry.lease_subnet(stack.id, self._scope, avoid=avoid)
 
     def _give_up_port(self, stack: Stack, taken: PortTaken) -> None:
         """Quarantine the port the engine could not have; without its number, every port that was not fixed."""
@@ -129,7 +136,9 @@ class BringUp:
         folder = self.place.folder(self.found.identity.name)
         paths.make_private(folder)
         starting = set(plan.subjects(Verb.START))
-        leases = [lease for lease in stack.ports if lease.service in starting] if self.capabilities.local else []
+        # A guard would be in the way of a program that does not set SO_REUSEADDR, as the repository's own may not.
+        guarded = {name for name in starting if self.place.spec.services[name].process is None}
+        leases = [lease for lease in stack.ports if lease.service in guarded] if self.capabilities.local else []
         with ports.guards(leases, stack.publish_address):
             self.engine.prepare(plan, stack, folder, observed, self.progress)
             return self._start_and_wait(plan, stack, folder)
@@ -158,7 +167,7 @@ class BringUp:
                     deadline_s=deadline_s,
                     watch=watch,
                     starting=starting,
-                    on_event=self._tell,
+                    on_event=partial(self._tell, start=start),
                 )
                 start.wait()
             except BaseException:
@@ -186,8 +195,11 @@ class BringUp:
 
                 raise stopped(self.engine.autopsy(stack, registry_id, name))
 
-    def _tell(self, event: ReadyEvent) -> None:
-        phase = "ready" if event.attempt.verdict == "ready" else "waiting"
+    def _tell(self, event: ReadyEvent, start: Start | None = None) -> None:
+        ready = event.attempt.verdict is Verdict.READY
+        if ready and start:
+            start.ready(event.service)
+        phase = "ready" if ready else "waiting"
         self.progress.phase(event.service, phase, event.attempt.detail)
 
     # -- writing down --------------------------------------------------------------------------------------------

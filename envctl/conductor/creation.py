@@ -36,8 +36,10 @@ def bring_up(
         progress.note("finishing the removal that another process left half done")
         teardown.remove(place.state, place.registry, found, place.engine(found), purge=False, keep_ports=True)
         found = place.find()
+    if found is not None and (other := place.other_engine(found)):
+        raise other
     fresh = found is None or found.state is EnvironmentState.CREATING
-    engine = place.engine(found)
+    engine = place.engine(found, planning=True)
     place.identity()  # a broken configuration is told before the engine is asked
     capabilities = engine.capabilities()
     try:
@@ -60,6 +62,8 @@ def _claim(place: Place, engine: Engine, capabilities: Capabilities, progress: P
     host, publish_address = gather.addresses(spec, capabilities)
     if publish_address != LOOPBACK:
         progress.note(f"warning: ports are published on {publish_address}, where others may reach them")
+    if place.choice:
+        progress.note(f"engine {place.choice.reason}")
     found, _ = place.registry.claim(
         place.identity(),
         engine=engine.name,

@@ -14,6 +14,7 @@ from envctl.host.registry import EnvironmentRecord
 from envctl.model import LOOPBACK, Capabilities, EnvironmentSpec, EnvironmentState, Observed, Stack
 from envctl.plan.document import image_of
 from envctl.plan.facts import Facts, KindAssets
+from envctl.plan.processes import is_process
 
 
 def facts_for(
@@ -22,7 +23,9 @@ def facts_for(
     stack: Stack,
     capabilities: Capabilities,
     look: Survey | None,
-    engine: Engine | None = None,
+    engine: Engine,
+    *,
+    images: bool = False,
 ) -> Facts:
     """What the planner may know.
 
@@ -32,7 +35,8 @@ def facts_for(
         stack: Its stack, with its leases.
         capabilities: What the engine can do.
         look: A look at the stack that is under way, or None for a stack of which nothing is there.
-        engine: Is asked which images it has, while the look goes on; None where that does not matter.
+        engine: The engine.
+        images: Whether to ask it, while the look goes on, which images it has.
     """
     spec = place.spec
     needed = {service.kind for service in spec.services.values()} | {kinds.GENERIC}
@@ -42,10 +46,12 @@ def facts_for(
         capabilities=capabilities,
         assets={kind: _assets(kind) for kind in needed},
         labels=_labels(place, found),
+        programs={} if capabilities.containers else engine.programs(spec),
     )
-    references = [image_of(service, facts) for service in spec.services.values()]
-    images = engine.images_present(references) if engine else {}
-    return replace(facts, images=images, observed=look.result() if look else Observed())
+    contained = [service for service in spec.services.values() if not is_process(service, capabilities)]
+    references = [image_of(service, facts) for service in contained]
+    present = engine.images_present(references) if images and references else {}
+    return replace(facts, images=present, observed=look.result() if look else Observed())
 
 
 def addresses(spec: EnvironmentSpec, capabilities: Capabilities) -> tuple[str, str]:

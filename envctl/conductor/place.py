@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envctl import engines
-from envctl.errors import EnvironmentNotFound
+from envctl.engines.local import with_processes
+from envctl.errors import EnvironmentNotFound, OtherEngine
 from envctl.host import log, paths
 from envctl.host.git import find_checkout
 from envctl.host.registry import EnvironmentRecord, Registry
@@ -19,6 +20,7 @@ from envctl.plan import naming
 
 if TYPE_CHECKING:
     from envctl.engines.base import Engine
+    from envctl.engines.choosing import Choice
     from envctl.model import EnvironmentSpec
 
 
@@ -113,12 +115,51 @@ class Place:
             subject={"checkout": self.checkout.root, "branch": self.checkout.branch, "name": self.selection.label},
         )
 
-    def engine(self, record: EnvironmentRecord | None = None) -> Engine:
-        """The engine an environment runs on; for a new one, the engine that was asked for."""
+    @property
+    def asked_engine(self) -> str:
+        """The engine the caller or the configuration names, `auto` among them."""
+        return self.selection.engine or self.spec.engine
+
+    @cached_property
+    def choice(self) -> Choice | None:
+        """What `auto` decides for a new environment; None where an engine is named.
+
+        Raises:
+            EngineUnavailable: No engine can carry out the configuration.
+        """
+        if self.asked_engine != engines.AUTO:
+            return None
+        from envctl.engines.choosing import choose
+
+        return choose(self.selection.environ, self.spec)
+
+    def other_engine(self, record: EnvironmentRecord) -> OtherEngine | None:
+        """The error where another engine is named than the one the environment runs on."""
+        asked, runs_on, name = self.asked_engine, record.stack.engine, record.identity.name
+        if asked in (engines.AUTO, runs_on):
+            return None
+        return OtherEngine(
+            f"{name} runs on engine {runs_on}, and {asked} is asked for",
+            fix=["envctl down, then envctl up", f"or a second environment: envctl up --name {asked} --engine {asked}"],
+            subject={"environment": name, "engine": runs_on, "asked": asked},
+            state="unchanged",
+        )
+
+    def engine(self, record: EnvironmentRecord | None = None, *, planning: bool = False) -> Engine:
+        """The engine an environment runs on; for a new one, the engine that was asked for.
+
+        Args:
+            record: The environment, or None for a new one.
+            planning: Whether the configuration is to be carried out, so that what it asks for must be there too.
+        """
         environ = self.selection.environ
         if record is not None:
-            return engines.create(record.stack.engine, environ, record.stack.endpoint)
-        return engines.create(self.selection.engine or self.spec.engine, environ)
+            engine = engines.create(record.stack.engine, environ, record.stack.endpoint)
+        else:
+            engine = engines.create(self.choice.name if self.choice else self.asked_engine, environ)
+        wanted = planning and any(service.process for service in self.spec.services.values())
+        stack_id = record.stack.id if record else "none"
+        return with_processes(engine, self.state, environ, stack_id=stack_id, wanted=wanted)
 
     def folder(self, name: str) -> Path:
         """The environment's own directory inside the state directory."""

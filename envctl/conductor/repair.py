@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from envctl import engines
 from envctl.engines.base import Found
+from envctl.engines.local import with_processes
 from envctl.errors import EngineUnavailable
-from envctl.host import clock, owner
+from envctl.host import clock, owner, paths
 from envctl.host.registry import EnvironmentRecord, Registry, port_scope
 from envctl.model import EnvironmentState
 
@@ -27,7 +28,7 @@ def from_labels(registry: Registry, environ: Mapping[str, str]) -> tuple[str, ..
     added: list[str] = []
     complete = True
     for name in engines.names():
-        engine = engines.create(name, environ)
+        engine = with_processes(engines.create(name, environ), paths.state_dir(environ), environ)
         try:
             scope = port_scope(engine.address, local=engine.capabilities().local)
             found = engine.find_all(registry.registry_id)

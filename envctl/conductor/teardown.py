@@ -14,7 +14,7 @@ from envctl.host import files, paths
 from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.host.signals import shielded
 from envctl.model import EnvironmentState
-from envctl.report import Removal
+from envctl.report import Removal, counted
 
 if TYPE_CHECKING:
     from envctl.engines.base import Engine, Removed
@@ -127,8 +127,7 @@ def _remove_files(place: Place, name: str) -> None:
 
 def _counted(done: Removed, ports: int) -> str:
     counts = {**done.counts, "port": ports}
-    words = [f"{number} {noun}{'s' if number != 1 else ''}" for noun, number in counts.items() if number]
-    return ", ".join(words) + " released" if words else "nothing was created"
+    return f"{words} released" if (words := counted(counts)) else "nothing was created"
 
 
 def _details_of_failed(place: Place, found: EnvironmentRecord, engine: Engine) -> dict[str, object]:

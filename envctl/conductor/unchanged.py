@@ -25,10 +25,10 @@ def confirmed(place: Place, found: EnvironmentRecord, engine: Engine, survey: Su
         engine: The engine it runs on.
         survey: A look at it that is under way.
     """
-    if not _covers(found.stack, place.spec):
+    if place.other_engine(found) or not _covers(found.stack, place.spec):
         return None
     capabilities = engine.capabilities(str(found.details["engine_version"]))
-    facts = gather.facts_for(place, found, found.stack, capabilities, survey)
+    facts = gather.facts_for(place, found, found.stack, capabilities, survey, engine)
     if not planner.plan(place.spec, facts).is_empty:
         return None
     reach = connections.outside(place.spec, found.stack)

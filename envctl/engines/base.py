@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from envctl.model import Capabilities, Death, Identity, Observed, ServiceState, Stack
+from envctl.model import Capabilities, Death, EnvironmentSpec, Identity, Observed, Program, ServiceState, Stack
 from envctl.plan.steps import Plan
 from envctl.report import Progress
 
@@ -81,6 +81,10 @@ class Survey(Protocol):
 class Start(Protocol):
     """Services that are being started while we already probe them."""
 
+    def ready(self, service: str) -> None:
+        """A service was proven ready: what depends on it may start, where the engine does not see to that itself."""
+        ...
+
     def wait(self) -> None:
         """Until the engine has done its part. Raises what went wrong, `PortTaken` and `SubnetTaken` among it."""
         ...
@@ -103,6 +107,11 @@ class Engine(Protocol):
         """As recorded in the stack, so that a later command finds the same engine."""
         ...
 
+    @property
+    def runs_processes(self) -> bool:
+        """Whether it also runs processes of this machine; else `local.with_processes` adds them."""
+        ...
+
     def capabilities(self, version: str | None = None) -> Capabilities:
         """What it can do. With the `version` that was recorded the engine is not asked."""
         ...
@@ -117,6 +126,14 @@ class Engine(Protocol):
 
     def published(self, stack: Stack) -> Mapping[int, str]:
         """Host ports that others than this stack have through the engine, each with its holder in words."""
+        ...
+
+    def programs(self, spec: EnvironmentSpec) -> Mapping[str, Program]:
+        """Kind → the program of this machine that serves it; empty for an engine of containers.
+
+        Raises:
+            EngineNotInstalled: A kind of the configuration has none here.
+        """
         ...
 
     def images_present(self, references: Sequence[str]) -> Mapping[str, bool]:

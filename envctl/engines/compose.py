@@ -11,7 +11,7 @@ from envctl.engines.docker import cli, endpoint, objects
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EngineTooOld
 from envctl.host import clock
-from envctl.model import Capabilities, Death, Observed, ServiceState, Stack
+from envctl.model import Capabilities, Death, EnvironmentSpec, Observed, Program, ServiceState, Stack
 from envctl.plan.steps import Plan, Verb
 from envctl.report import Progress
 
@@ -37,6 +37,7 @@ class ComposeEngine:
     """
 
     name = "compose"
+    runs_processes = False
 
     def __init__(self, where: Endpoint) -> None:
         self._where = where
@@ -86,6 +87,10 @@ class ComposeEngine:
     def published(self, stack: Stack) -> Mapping[int, str]:
         """Host ports that containers outside the stack publish."""
         return objects.published(self._where, stack.id)
+
+    def programs(self, spec: EnvironmentSpec) -> Mapping[str, Program]:
+        """None: everything runs in containers."""
+        return {}
 
     def images_present(self, references: Sequence[str]) -> Mapping[str, bool]:
         """Which images the engine has."""

@@ -1,18 +1,20 @@
 """What each service is: one folder per kind, found by its name. There is no list to edit.
 
-`kind.py` describes (pure), `probe.py` makes one try from the client's side.
+`kind.py` describes (pure), `probe.py` makes one try from the client's side, `native.py` (where there is one) finds and
+prepares the programs that serve the kind without a container.
 """
 
 from __future__ import annotations
 
 import importlib
 from functools import cache
-from pathlib import PurePath
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from envctl.kinds.base import Kind, ProbeFunction
+    from envctl.kinds.native import NativeRunner
 
 GENERIC = "generic"
 
@@ -20,7 +22,7 @@ GENERIC = "generic"
 @cache
 def names() -> tuple[str, ...]:
     """Every kind's name, sorted; the folders of this package."""
-    return tuple(sorted(m.name for m in iter_modules([str(PurePath(__file__).parent)]) if m.ispkg))
+    return tuple(sorted(m.name for m in iter_modules([str(Path(__file__).parent)]) if m.ispkg))
 
 
 @cache
@@ -38,3 +40,18 @@ def probe(name: str) -> ProbeFunction | None:
         return None
     attempt: ProbeFunction = importlib.import_module(f"envctl.kinds.{name}.probe").attempt
     return attempt
+
+
+def native(name: str) -> NativeRunner | None:
+    """What runs the kind without a container, or None for a kind that needs one."""
+    if name not in _with("native"):
+        return None
+    runner: NativeRunner = importlib.import_module(f"envctl.kinds.{name}.native")
+    return runner
+
+
+@cache
+def _with(module: str) -> frozenset[str]:
+    """The kinds whose folder holds this module."""
+    folder = Path(__file__).parent
+    return frozenset(name for name in names() if (folder / name / f"{module}.py").is_file())

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from envctl.model import Attempt, Connection, EnvironmentSpec, PortSpec, ServiceSpec
+from envctl.errors import Unsupported
+from envctl.model import Attempt, Connection, EnvironmentSpec, Native, PortSpec, Program, ServiceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,31 @@ class Kind:
         """What this service needs over its kind's Compose fragment, as Compose keys (`environment`, `command`, …)."""
         return {}
 
+    def native(
+        self,
+        service: ServiceSpec,
+        environment: EnvironmentSpec,
+        program: Program,
+        reach: Mapping[str, Connection],
+        *,
+        listen: str,
+        folder: str,
+    ) -> Native:
+        """How this service runs without a container.
+
+        Args:
+            service: The service.
+            environment: The environment it is part of.
+            program: What was found on this machine for the kind.
+            reach: How to reach each service of the environment, this one included; passwords are markers.
+            listen: The address to listen on.
+            folder: The kind's own folder `compose/NAME`.
+
+        Raises:
+            Unsupported: It cannot, because it wants an image; the error says what else can be done.
+        """
+        raise needs_container(service)
+
     def data_target(self, service: ServiceSpec) -> str | None:
         """The path inside the container where its data lives, or None for a service without data of its own."""
         return None
@@ -111,6 +137,22 @@ class Kind:
 def services_of_kind(environment: EnvironmentSpec, kind: str) -> list[ServiceSpec]:
     """The environment's services of one kind, in the order of the file."""
     return [service for service in environment.services.values() if service.kind == kind]
+
+
+def needs_container(service: ServiceSpec, why: str | None = None) -> Unsupported:
+    """The error for a service that an engine without containers cannot run, with the ways out."""
+    wants = f"image {service.image}" if service.image else "an image that is built"
+    return Unsupported(
+        f'service "{service.name}" needs a container ({wants}), and the embedded engine has none',
+        cause=why,
+        fix=[
+            "run it with Docker: envctl up --engine compose",
+            f"or run the repository's own program: services.{service.name}.process",
+            f"or leave services.{service.name} out of the file used here (envctl up --file OTHER)",
+        ],
+        subject={"service": service.name, "image": service.image, "engine": "embedded"},
+        state="nothing was created",
+    )
 
 
 def secret_file(service: str, secret: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from envctl.model.connection import Connection
     from envctl.model.identity import BranchSource, Checkout, Identity, Owner
     from envctl.model.observed import Attempt, Death, Observed, ObservedService, Readiness, Verdict
+    from envctl.model.program import DATA, Native, Program
     from envctl.model.spec import (
         BuildSpec,
         EngineName,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         HttpReady,
         LogReady,
         PortSpec,
+        ProcessSpec,
         Ready,
         ServiceSpec,
         TcpReady,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from envctl.model.states import EnvironmentState, ServiceState
 
 __all__ = [
+    "DATA",
     "LOOPBACK",
     "Attempt",
     "BranchSource",
@@ -50,11 +53,14 @@ __all__ = [
     "HttpReady",
     "Identity",
     "LogReady",
+    "Native",
     "Observed",
     "ObservedService",
     "Owner",
     "PortLease",
     "PortSpec",
+    "ProcessSpec",
+    "Program",
     "Readiness",
     "Ready",
     "ServiceSpec",
@@ -71,9 +77,10 @@ _HOMES = {
     "connection": ("Connection",),
     "identity": ("BranchSource", "Checkout", "Identity", "Owner"),
     "observed": ("Attempt", "Death", "Observed", "ObservedService", "Readiness", "Verdict"),
+    "program": ("DATA", "Native", "Program"),
     "spec": (
         *("BuildSpec", "EngineName", "EnvironmentSpec", "ExecReady", "HttpReady", "LogReady", "PortSpec", "Ready"),
-        *("ServiceSpec", "TcpReady", "VolumeSpec"),
+        *("ProcessSpec", "ServiceSpec", "TcpReady", "VolumeSpec"),
     ),
     "stack": ("PortLease", "Stack"),
     "states": ("EnvironmentState", "ServiceState"),

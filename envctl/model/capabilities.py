@@ -14,7 +14,7 @@ class Capabilities:
     Attributes:
         engine: Its name.
         version: The engine's version, ("26", "1", "5") as "26.1.5", "" where unknown.
-        custom_images: Whether any image can run.
+        containers: Whether services run in containers, so that any image can.
         builds: Whether it can build images.
         inline_configs: Whether `configs: content:` works (Compose ≥ 2.23.1).
         start_interval: Whether a healthcheck's `start_interval` is honoured (Engine ≥ 25).
@@ -24,7 +24,7 @@ class Capabilities:
 
     engine: str
     version: str = ""
-    custom_images: bool = True
+    containers: bool = True
     builds: bool = True
     inline_configs: bool = True
     start_interval: bool = True

@@ -17,7 +17,8 @@ class PortSpec:
 
     Attributes:
         name: How the port is called in references, `{mailer.smtp.port}`; the main port comes first in its service.
-        container_port: Where the service listens inside.
+        container_port: Where the service listens inside. A process listens on the leased port itself, and this only tells
+            its ports apart: `auto` ones have numbers from 65536 on, which are no port's.
         host_port: A port fixed by the user, or None for a leased one. A fixed port is never replaced by another.
     """
 
@@ -104,6 +105,25 @@ class BuildSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """A program of the repository that runs from the working tree, under every engine.
+
+    Attributes:
+        command: Program and arguments; a shell line is ("/bin/sh", "-c", LINE).
+        cwd: Absolute path of the folder it runs in, inside the project.
+        stop_signal: Name of the signal that asks it to end.
+        inputs: Patterns of the files it is made from, relative to the project's root.
+        fingerprint: Changes when a file that matches `inputs` changes; then `up` starts the process again.
+    """
+
+    command: tuple[str, ...]
+    cwd: str
+    stop_signal: str = "SIGTERM"
+    inputs: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceSpec:
     """One service as the user asked for it, checked, with its kind's defaults filled in.
 
@@ -111,6 +131,7 @@ class ServiceSpec:
         name: The service's name, `[a-z][a-z0-9_-]*`; also its host name inside the stack.
         kind: Name of its kind (a folder of `envctl/kinds/`): "postgres", "redis", "websocket", or "generic".
         image: Image reference, or None where the image is built (by the user's `build` or by the kind's own folder).
+        process: What runs instead of an image, or None.
         options: What only this kind understands: `database`, `user`, `path`, …
         environment: May hold `{postgres.url}`-style references.
         ports: The main port first; at least one for every kind but generic.
@@ -123,6 +144,7 @@ class ServiceSpec:
     kind: str
     image: str | None = None
     build: BuildSpec | None = None
+    process: ProcessSpec | None = None
     command: tuple[str, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[PortSpec, ...] = ()
@@ -157,6 +179,7 @@ class EnvironmentSpec:
         services: By name, in the order of the file.
         export: Extra variables, values may hold references.
         publish_address: Host address on which ports are published; anything but loopback is the user's loud choice.
+        engine_options: Settings of the engines: where the embedded one finds its programs (`postgres_bin`).
         source: Absolute path of the configuration file, or None for the default.
     """
 
@@ -167,4 +190,5 @@ class EnvironmentSpec:
     ready_timeout_s: float = 60.0
     export: Mapping[str, str] = field(default_factory=dict)
     publish_address: str = LOOPBACK
+    engine_options: Mapping[str, str] = field(default_factory=dict)
     source: str | None = None

@@ -18,6 +18,9 @@ _ASPECTS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_NAMED = ("image", "program")  # their values are names that people want to read
+
+
 def of(value: object) -> str:
     """12 hex digits over a JSON-like value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
@@ -33,10 +36,25 @@ def aspects(service: Mapping[str, object]) -> dict[str, str]:
     return known
 
 
+def process_aspects(process: Mapping[str, object]) -> dict[str, str]:
+    """The same for a service that runs as a process; its program by its name and version."""
+    known = {
+        "command": of([process.get("arguments"), process.get("cwd")])[:6],
+        "inputs": str(process.get("inputs", ""))[:6],
+        "environment": of([process.get("environment"), process.get("stdin")])[:6],
+        "ports": of(process.get("ports"))[:6],
+        "settings": of([process.get(key) for key in ("stop_signal", "data", "persist", "setup", "unprivileged")])[:6],
+    }
+    return {"program": str(process.get("program", "")), **known}
+
+
 def differing(before: Mapping[str, str], after: Mapping[str, str]) -> Iterable[str]:
     """The parts that differ, as words: "image postgres:17 → postgres:18", "environment"."""
+    if before and ("image" in before) != ("image" in after):
+        yield "a container → a process" if "image" in before else "a process → a container"
+        return
     for name, value in after.items():
         old = before.get(name)
         if old == value:
             continue
-        yield f"{name} {old} → {value}" if name == "image" and old else name
+        yield f"{name} {old} → {value}" if name in _NAMED and old else name

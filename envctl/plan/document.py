@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from envctl import kinds
+from envctl.errors import Unsupported
 from envctl.model import BuildSpec, Connection, ExecReady, ServiceSpec
 from envctl.model import EnvironmentSpec as Spec
 from envctl.plan import connections, digest, references, secrets
 from envctl.plan.facts import LABEL_PREFIX, Facts, KindAssets
+from envctl.plan.processes import is_process
 
 CHECK_FOLDER = "/envctl"
 
@@ -29,6 +32,7 @@ def compose_document(spec: Spec, facts: Facts) -> dict[str, Any]:
         spec: The configuration.
         facts: Leases, labels, capabilities and the kinds' assets.
     """
+    spec = _contained(spec, facts)
     inside = connections.inside(spec, secrets.markers(spec))
     services = {name: _service(service, spec, facts, inside) for name, service in spec.services.items()}
     labels = {LABEL_PREFIX + key: value for key, value in facts.labels.items()}
@@ -44,6 +48,29 @@ def compose_document(spec: Spec, facts: Facts) -> dict[str, Any]:
         document["configs"] = configs
     interpolated: dict[str, Any] = _strings(document, secrets.interpolation)
     return interpolated
+
+
+def _contained(spec: Spec, facts: Facts) -> Spec:
+    """The part of the configuration that runs in containers. Raises Unsupported: it needs a process of this machine."""
+    inside = {name: service for name, service in spec.services.items() if not is_process(service, facts.capabilities)}
+    for service in inside.values():
+        named = [references.services_in(value) for value in service.environment.values()]
+        for other in sorted({*service.depends_on}.union(*named) & (spec.services.keys() - inside.keys())):
+            raise _out_of_reach(service.name, other)
+    return replace(spec, services=inside)
+
+
+def _out_of_reach(service: str, other: str) -> Unsupported:
+    return Unsupported(
+        f'service "{service}" runs in a container, and cannot reach "{other}", a process of this machine',
+        cause="processes listen on 127.0.0.1 only, which inside a container is the container itself",
+        fix=[
+            f"give services.{service} a process too, or services.{other} an image",
+            "or run all of it without containers: envctl up --engine embedded",
+        ],
+        subject={"service": service, "needs": other},
+        state="nothing was created",
+    )
 
 
 def image_of(service: ServiceSpec, facts: Facts) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from envctl.model import Capabilities, Identity, Observed, Stack
+from envctl.model import Capabilities, Identity, Observed, Program, Stack
 
 LABEL_PREFIX = "dev.envctl."
 
@@ -39,6 +39,7 @@ class Facts:
         labels: The labels everything created carries (registry, environment, owner, …), without prefix.
         observed: One look at what runs.
         images: Image reference → whether the engine has it; references that were not looked up are absent.
+        programs: Kind → the program that serves it, on an engine without containers.
     """
 
     identity: Identity
@@ -48,3 +49,4 @@ class Facts:
     labels: Mapping[str, str] = field(default_factory=dict)
     observed: Observed = field(default_factory=Observed)
     images: Mapping[str, bool] = field(default_factory=dict)
+    programs: Mapping[str, Program] = field(default_factory=dict)

@@ -8,8 +8,8 @@ from typing import Any
 
 from envctl.errors import NotOurs
 from envctl.model import EnvironmentSpec, ObservedService, ServiceSpec, ServiceState
-from envctl.plan import digest
-from envctl.plan.document import compose_document, data_digest, data_volume
+from envctl.plan import digest, processes
+from envctl.plan.document import compose_document, data_volume
 from envctl.plan.facts import LABEL_PREFIX, Facts
 from envctl.plan.steps import NOT_THERE, Plan, Step, Verb
 
@@ -23,17 +23,19 @@ def plan(spec: EnvironmentSpec, facts: Facts) -> Plan:
     if facts.observed.foreign:
         raise _not_ours(facts)
     document = compose_document(spec, facts)
+    local = processes.definitions(spec, facts)
+    definitions: dict[str, Mapping[str, Any]] = {**document["services"], **local}
     steps = _Steps()
     for name, found in facts.observed.services.items():
         if name not in spec.services:
             steps.add(Verb.REMOVE, name, f"{found.state}, but no longer in the configuration")
     for name, service in spec.services.items():
-        _plan_service(steps, service, document["services"][name], facts)
+        _plan_service(steps, service, definitions[name], facts)
     started = {step.subject: step.number for step in steps.done if step.verb is Verb.START}
     for name, number in started.items():
         steps.add(Verb.WAIT, name, f"started by {number}", (number,))
-    digests = {name: part["labels"][LABEL_PREFIX + "digest"] for name, part in document["services"].items()}
-    return Plan(facts.identity.name, facts.capabilities.engine, tuple(steps.done), document, digests)
+    digests = {name: part["labels"][LABEL_PREFIX + "digest"] for name, part in definitions.items()}
+    return Plan(facts.identity.name, facts.capabilities.engine, tuple(steps.done), document, digests, local)
 
 
 class _Steps:
@@ -55,8 +57,8 @@ def _plan_service(steps: _Steps, service: ServiceSpec, rendered: Mapping[str, An
     if cause is None:
         return
     after = list(_image_steps(steps, service, rendered, facts))
-    volume = data_volume(service)
-    if found and volume and not service.persist and _data_is_stale(found, service, rendered):
+    volume = rendered["data"] if "arguments" in rendered else data_volume(service)
+    if found and volume and not service.persist and _data_is_stale(found, rendered):
         removal = steps.add(Verb.REMOVE, service.name, cause)
         discard = steps.add(Verb.DISCARD, volume, "made by another definition; not kept (persist: false)", (removal,))
         after += [removal, discard]
@@ -64,8 +66,7 @@ def _plan_service(steps: _Steps, service: ServiceSpec, rendered: Mapping[str, An
 
 
 def _image_steps(steps: _Steps, service: ServiceSpec, rendered: Mapping[str, Any], facts: Facts) -> list[int]:
-    image = str(rendered["image"])
-    if facts.images.get(image, False):
+    if "image" not in rendered or facts.images.get(image := str(rendered["image"]), False):
         return []
     if image not in steps.images:
         verb, subject = (Verb.BUILD, service.name) if "build" in rendered else (Verb.PULL, image)
@@ -89,8 +90,8 @@ def _cause(found: ObservedService | None, rendered: Mapping[str, Any]) -> str | 
     return f"{found.state}{code}"
 
 
-def _data_is_stale(found: ObservedService, service: ServiceSpec, rendered: Mapping[str, Any]) -> bool:
-    return found.data_digest != data_digest(service, str(rendered["image"]))
+def _data_is_stale(found: ObservedService, rendered: Mapping[str, Any]) -> bool:
+    return bool(found.data_digest != rendered["labels"][LABEL_PREFIX + "data"])
 
 
 def _not_ours(facts: Facts) -> NotOurs:

@@ -39,6 +39,16 @@ def interpolation(text: str) -> str:
     return _MARKER.sub(lambda found: "${" + found["name"] + "}", text.replace("$", "$$"))
 
 
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """`text` with the secrets in the place of their markers.
+
+    Args:
+        text: As the definition of a process holds it.
+        values: As `environment` gives them.
+    """
+    return _MARKER.sub(lambda found: values[found["name"]], text)
+
+
 def environment(credentials: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """The variables the Compose process needs."""
     return {

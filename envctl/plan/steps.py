@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 NOT_THERE = "not there"
 """The cause of starting a service that does not exist yet."""
@@ -58,6 +59,7 @@ class Plan:
         steps: In order; empty when everything is as it should be.
         document: The Compose document, ready to be written.
         digests: Service → digest of its definition.
+        processes: Service → its definition, of those that run as plain processes of this machine.
     """
 
     environment: str
@@ -65,6 +67,7 @@ class Plan:
     steps: tuple[Step, ...]
     document: Mapping[str, object] = field(default_factory=dict, repr=False)
     digests: Mapping[str, str] = field(default_factory=dict)
+    processes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def is_empty(self) -> bool:

@@ -19,10 +19,9 @@ from envctl import environment, fleet
 from envctl.cli import output, progress
 from envctl.cli.command import command
 from envctl.cli.settings import Settings
-from envctl.cli.words import counted
 from envctl.errors import UsageError
 from envctl.host.terminal import escape
-from envctl.report import Removal
+from envctl.report import Removal, counted
 
 _FORMATS = ("table", "json", "none")
 

@@ -76,6 +76,9 @@ class ComposeUp:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
+    def ready(self, service: str) -> None:
+        """Nothing to do: Compose itself waits for what containers depend on."""
+
     def wait(self) -> None:
         """Until Compose has ended.
 

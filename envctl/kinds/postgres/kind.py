@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from envctl.kinds.base import Kind, Option, secret_file
-from envctl.model import Connection, EnvironmentSpec, PortSpec, ServiceSpec
+from envctl.kinds.base import Kind, Option, needs_container, secret_file
+from envctl.model import DATA, Connection, EnvironmentSpec, Native, PortSpec, Program, ServiceSpec
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_$-]{0,62}"
 
@@ -75,10 +75,45 @@ class Postgres(Kind):
             "command": ["postgres", *arguments, *(service.command or ())],
         }
 
+    def native(
+        self,
+        service: ServiceSpec,
+        environment: EnvironmentSpec,
+        program: Program,
+        reach: Mapping[str, Connection],
+        *,
+        listen: str,
+        folder: str,
+    ) -> Native:
+        """The server alone, on TCP: a socket's path in the data folder could be longer than the kernel takes."""
+        wanted, found = _major_of_official(service.image or self.image), program.version.split(".")[0]
+        if wanted not in ("", found):
+            raise needs_container(service, f"what serves Postgres here is {program.name} {program.version}")
+        own = (f"listen_addresses={listen}", f"port={reach[service.name].port}", "unix_socket_directories=")
+        # An idle environment is to be small: since 18 three processes wait for reads to do ahead.
+        small = ("io_method=sync",) if int(found) >= 18 else ()
+        settings = (*own, *_SETTINGS, *small, *(() if service.persist else _THROW_AWAY))
+        arguments = [word for setting in settings for word in ("-c", setting)]
+        return Native(
+            (program.paths["postgres"], "-D", DATA, *arguments, *(service.command or ())),
+            stop_signal="SIGINT",
+            discard_signal="SIGQUIT",
+            data=True,
+            client={"PGHOST": reach[service.name].host, "PGPORT": str(reach[service.name].port)},
+            setup={"user": service.options["user"], "database": service.options["database"]},
+            unprivileged=True,
+        )
+
     def data_target(self, service: ServiceSpec) -> str:
         """The image's VOLUME, which moved up in 18 so that upgrades can stay on one file system."""
         version = re.search(r":(?:[a-z]+-)?(\d+)", service.image or self.image)
         return "/var/lib/postgresql/data" if version and int(version[1]) < 18 else "/var/lib/postgresql"
+
+
+def _major_of_official(image: str) -> str | None:
+    """The major version an official image's reference asks for, "" where it leaves it open, None for other images."""
+    match = re.fullmatch(r"(?:docker\.io/)?(?:library/)?postgres(?::(?:(\d+)[\w.-]*|latest|alpine[\w.-]*))?", image)
+    return None if match is None else match[1] or ""
 
 
 KIND = Postgres()

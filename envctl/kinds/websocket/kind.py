@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
-from envctl.kinds.base import Kind, Option, secret_file, services_of_kind
-from envctl.model import Connection, EnvironmentSpec, PortSpec, ServiceSpec
+from envctl.kinds.base import Kind, Option, needs_container, secret_file, services_of_kind
+from envctl.model import Connection, EnvironmentSpec, Native, PortSpec, Program, ServiceSpec
 
 
 class WebSocket(Kind):
@@ -60,6 +60,32 @@ class WebSocket(Kind):
             }
         return {"environment": settings, **({"command": list(service.command)} if service.command else {})}
 
+    def native(
+        self,
+        service: ServiceSpec,
+        environment: EnvironmentSpec,
+        program: Program,
+        reach: Mapping[str, Connection],
+        *,
+        listen: str,
+        folder: str,
+    ) -> Native:
+        """The bundled server, by a Python that has what it needs."""
+        if not is_bundled(service):
+            raise needs_container(service)
+        mine = reach[service.name]
+        settings = {
+            "PYTHONPATH": folder,
+            "HOST": listen,
+            "PORT": str(mine.port),
+            "WS_PATH": service.options["path"],
+            "WS_TOKEN": mine.password or "",
+        }
+        for variable, kind in (("DATABASE_URL", "postgres"), ("REDIS_URL", "redis")):
+            for backend in services_of_kind(environment, kind)[:1]:
+                settings[variable] = reach[backend.name].url
+        return Native((program.paths["python"], "-m", "wsserver"), environment=settings)
+
     def secret_readers(self, service: ServiceSpec, environment: EnvironmentSpec) -> Sequence[tuple[str, str]]:
         """Its token, and the passwords of the Postgres and Redis it is given."""
         backends = services_of_kind(environment, "postgres")[:1] + services_of_kind(environment, "redis")[:1]
@@ -68,7 +94,7 @@ class WebSocket(Kind):
 
 def is_bundled(service: ServiceSpec) -> bool:
     """Whether the service is the bundled server rather than the user's own."""
-    return service.image is None and service.build is None
+    return service.image is None and service.build is None and service.process is None
 
 
 KIND = WebSocket()

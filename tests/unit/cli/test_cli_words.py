@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from envctl.cli.cells import clip, pad, table, width
-from envctl.cli.words import counted, did_you_mean, seconds_between, span, took
+from envctl.cli.words import did_you_mean, seconds_between, span, took
+from envctl.report import counted
 
 
 @pytest.mark.parametrize(("text", "cells"), [("abc", 3), ("日本", 4), ("e\u0301", 1), ("", 0), ("…", 1)])

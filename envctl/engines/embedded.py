@@ -1,0 +1,96 @@
+"""The embedded engine: stacks as plain processes of this machine, for where there is no Docker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envctl import kinds
+from envctl.engines.local.processes import Processes
+from envctl.host import paths
+from envctl.model import Capabilities, EnvironmentSpec, Observed, Program, Stack
+from envctl.plan.steps import Plan
+from envctl.report import Progress
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Found, Removed
+    from envctl.engines.local.launch import Launch
+
+_ADDRESS = "this machine"
+
+
+class EmbeddedEngine:
+    """Postgres, Redis and the bundled WebSocket server as processes, from the programs of this machine."""
+
+    name = "embedded"
+    address = _ADDRESS
+    runs_processes = True
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._processes = Processes(paths.state_dir(environ), environ)
+        self.survey = self._processes.survey
+        self.running = self._processes.running
+        self.autopsy = self._processes.autopsy
+        self.watch = self._processes.watch
+        self.exec = self._processes.exec
+        self.execute = self._processes.execute
+
+    def capabilities(self, version: str | None = None) -> Capabilities:
+        """No containers, no images; ports are this machine's."""
+        return Capabilities(
+            engine=self.name, containers=False, builds=False, inline_configs=False, start_interval=False
+        )
+
+    def published(self, stack: Stack) -> Mapping[int, str]:
+        """None: a port that another process has is found by trying it."""
+        return {}
+
+    def programs(self, spec: EnvironmentSpec) -> Mapping[str, Program]:
+        """What serves each kind of the configuration here, as far as a kind can be served without a container."""
+        needed = {service.kind for service in spec.services.values() if service.process is None}
+        runners = {kind: kinds.native(kind) for kind in sorted(needed)}
+        options = spec.engine_options
+        return {kind: runner.find(options, self._environ) for kind, runner in runners.items() if runner is not None}
+
+    def images_present(self, references: Sequence[str]) -> Mapping[str, bool]:
+        """None is needed."""
+        return dict.fromkeys(references, True)
+
+    def prepare(self, plan: Plan, stack: Stack, folder: Path, observed: Observed, progress: Progress) -> None:
+        """End what is replaced and write the definitions."""
+        self._processes.prepare(plan, stack, observed, progress)
+
+    def start(
+        self,
+        plan: Plan,
+        stack: Stack,
+        folder: Path,
+        *,
+        lock_fd: int,
+        started: Callable[[str], None],
+        failed: Callable[[BaseException], None],
+        progress: Progress,
+    ) -> Launch:
+        """Start the processes of the plan's START steps."""
+        return self._processes.start(plan, stack, lock_fd=lock_fd, started=started, failed=failed, progress=progress)
+
+    def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:
+        """Everything of the stack. A start that is still under way holds the environment's lock, so none is."""
+        return self._processes.remove(stack, purge=purge)
+
+    def find_all(self, registry_id: str) -> list[Found]:
+        """Every embedded stack of the registry."""
+        return self._processes.find_all(registry_id, self.name)
+
+    def logs(
+        self, stack: Stack, service: str, handle: str, *, follow: bool, tail_lines: int | None, since: str | None
+    ) -> Iterator[str]:
+        """A service's log."""
+        return self._processes.logs(handle, follow=follow, tail_lines=tail_lines, since=since)
+
+
+def create(environ: Mapping[str, str], _address: str | None = None) -> EmbeddedEngine:
+    """The engine; it has no address but this machine."""
+    return EmbeddedEngine(environ)

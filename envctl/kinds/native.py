@@ -1,0 +1,49 @@
+"""The contract of a kind's `native.py`: what serves it on this machine where there is no container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from envctl.model import Program
+
+
+class NativeRunner(Protocol):
+    """A kind's `native.py`: finds the programs that serve it on this machine, and prepares their data."""
+
+    def find(self, options: Mapping[str, str], environ: Mapping[str, str]) -> Program:
+        """What serves the kind here, at paths that can be run as things are (root's server user included).
+
+        Args:
+            options: The configuration's `engine_options`.
+            environ: The caller's variables.
+
+        Raises:
+            EngineNotInstalled: Nothing does; the error says how to get it.
+            EngineFailed: What was found cannot run here (another architecture, a missing library).
+        """
+        ...
+
+    def prepare(
+        self,
+        definition: Mapping[str, Any],
+        folder: Path,
+        data: Path | None,
+        secrets: Mapping[str, str],
+        account: tuple[int, int] | None,
+    ) -> None:
+        """Make the service's data folder ready for a start; what is there already and whole is used.
+
+        Args:
+            definition: As the plan has it (`plan.processes`): `setup`, `paths`, `persist`.
+            folder: The service's folder, which exists. Executables in its `bin` come first in the PATH of
+                `envctl exec`, `psql` and `redis-cli`.
+            data: The data folder, or None for a kind without; its parent exists. It is made here, for `account`.
+            secrets: Name → value of the service's own secrets.
+            account: User and group the service will run as, where those are not ours.
+
+        Raises:
+            EnvctlError: It cannot be made.
+        """
+        ...

@@ -1,0 +1,53 @@
+"""Services without containers: the programs that serve them, and how a kind wants its program run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+DATA = "@data@"
+"""In a `Native`'s arguments and environment: the folder of the service's data, which only the engine knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program of this machine that serves a kind without a container.
+
+    Attributes:
+        name: What people call it: "PostgreSQL", "Valkey".
+        version: As the program says it: "18.6".
+        folder: Absolute path of the folder its executables are in.
+        paths: Executable by its role: {"postgres": "/…/bin/postgres", "initdb": "/…/bin/initdb"}.
+    """
+
+    name: str
+    version: str
+    folder: str
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """How a kind's service runs as a plain process. It may hold markers of secrets, and `DATA`.
+
+    Attributes:
+        arguments: Program (absolute) and arguments.
+        environment: Its variables, beside the few every process gets (PATH, HOME, LANG, …).
+        stdin: Text the program reads at its start: configuration that holds secrets, so that no argument does.
+        stop_signal: Name of the signal that asks it to end with its data intact.
+        discard_signal: Name of the signal that ends it fastest, for data nobody will read again.
+        data: Whether it has a data folder.
+        client: Variables for client programs that are run beside the service (`envctl exec`).
+        setup: What the kind's `native.py` must know to prepare that folder.
+        unprivileged: Whether it is not to run as root: root starts it as a user without rights.
+    """
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stdin: str = ""
+    stop_signal: str = "SIGTERM"
+    discard_signal: str = "SIGKILL"
+    data: bool = False
+    client: Mapping[str, str] = field(default_factory=dict)
+    setup: Mapping[str, str] = field(default_factory=dict)
+    unprivileged: bool = False
