@@ -6,11 +6,13 @@ between machines and runs (paths, digests of the bundled server's source, random
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -24,15 +26,19 @@ from envctl.model import (
     Observed,
     ObservedService,
     PortLease,
+    Program,
+    ServiceSpec,
     ServiceState,
     Stack,
 )
-from envctl.plan.document import compose_document, data_digest, image_of
+from envctl.plan.document import compose_document, image_of
 from envctl.plan.facts import LABEL_PREFIX, Facts, KindAssets
 from envctl.plan.planner import plan
+from envctl.plan.processes import is_process
 from envctl.plan.steps import Plan
 
 GOLDEN = Path(__file__).parents[2] / "golden"
+KINDS_OF_FILE = (".plan.txt", ".compose.yaml", ".processes.json")
 PASSWORD = "a-password-that-must-not-be-in-any-document"
 
 GENERIC = """
@@ -75,6 +81,34 @@ PERSISTENT_REDIS = """
 services:
   redis: {image: "valkey/valkey:8", persist: true, command: [--maxmemory, 64mb]}
 """
+PROCESSES = """
+services:
+  postgres: {}
+  mailer: {image: axllent/mailpit, ports: {smtp: 1025, http: 8025}}
+  websocket:
+    process: npm run start:test
+    port: auto
+    path: /live
+    inputs: ["src/**"]
+    environment: {SMTP: "{mailer.smtp}", PRICE: "$5"}
+  worker: {process: [node, worker.js], depends_on: [postgres], stop_signal: INT, ready: {log: waiting}}
+  admin: {process: npm run admin, ports: {http: auto, metrics: "9101:9100"}, depends_on: []}
+export: {TEST_DATABASE_URL: "{postgres.url}"}
+"""
+OWN_SERVER = """
+services:
+  postgres: {database: shop, persist: true}
+  redis: {image: "valkey/valkey:8"}
+  websocket: {process: node server.js, inputs: ["src/**"]}
+"""
+EMBEDDED = Capabilities("embedded", containers=False, builds=False, inline_configs=False, start_interval=False)
+PROGRAMS = {
+    "postgres": Program(
+        "PostgreSQL", "18.6", "/opt/pg/bin", {name: f"/opt/pg/bin/{name}" for name in ("postgres", "initdb", "psql")}
+    ),
+    "redis": Program("Valkey", "9.0.1", "/opt/valkey", {"server": "/opt/valkey/valkey-server"}),
+    "websocket": Program("Python", "3.13.1", "/opt/python/bin", {"python": "/opt/python/bin/python3"}),
+}
 
 
 @dataclass(frozen=True)
@@ -96,18 +130,17 @@ class Sample:
 
 def _running(spec: EnvironmentSpec, facts: Facts, first: Plan) -> dict[str, ObservedService]:
     """All services, running exactly as planned."""
-    import json
-
     found = {}
-    for name, service in spec.services.items():
-        labels = first.document["services"][name]["labels"]  # type: ignore[index]
+    services: Mapping[str, Any] = first.document["services"] | first.processes  # type: ignore[operator]
+    for name in spec.services:
+        labels = services[name]["labels"]
         found[name] = ObservedService(
             name=name,
             handle=f"{name}-id",
             state=ServiceState.RUNNING,
             digest=labels[LABEL_PREFIX + "digest"],
             aspects=json.loads(labels[LABEL_PREFIX + "aspects"]),
-            data_digest=data_digest(service, image_of(service, facts)),
+            data_digest=labels[LABEL_PREFIX + "data"],
         )
     return found
 
@@ -137,6 +170,33 @@ def _older_data(spec: EnvironmentSpec, facts: Facts, first: Plan) -> Observed:
     return Observed(found, (facts.stack.project,), (f"{facts.stack.project}_postgres-data",))
 
 
+def _changed_inputs(spec: EnvironmentSpec, facts: Facts, first: Plan) -> Observed:
+    """A file of the server was edited, and the worker has ended by itself."""
+    found = _running(spec, facts, first)
+    server = found["websocket"]
+    found["websocket"] = replace(server, digest="older", aspects={**server.aspects, "inputs": "older"})
+    found["worker"] = replace(found["worker"], state=ServiceState.EXITED, exit_code=1)
+    return Observed(found, (facts.stack.project,))
+
+
+def _older_program(spec: EnvironmentSpec, facts: Facts, first: Plan) -> Observed:
+    """The programs that made the data are others now; only one of the two services keeps its data."""
+    found = _running(spec, facts, first)
+    for name, program in (("postgres", "PostgreSQL 18.5"), ("redis", "Valkey 8.1.0")):
+        aspects = {**found[name].aspects, "program": program}
+        found[name] = replace(found[name], digest="older", data_digest="older", aspects=aspects)
+    return Observed(found)
+
+
+def _moved(spec: EnvironmentSpec, facts: Facts, first: Plan) -> Observed:
+    """The server ran in a container, the database as a process."""
+    found = _running(spec, facts, first)
+    server, database = found["websocket"], found["postgres"]
+    found["websocket"] = replace(server, digest="older", data_digest="older", aspects=database.aspects)
+    found["postgres"] = replace(database, digest="older", data_digest="older", aspects=server.aspects)
+    return Observed(found)
+
+
 SAMPLES: Mapping[str, Sample] = {
     "default": Sample(absent=("postgres:18", "envctl-websocket:0123456789ab")),
     "engine-before-25": Sample(capabilities=Capabilities("compose", "24.0.9", start_interval=False)),
@@ -148,6 +208,13 @@ SAMPLES: Mapping[str, Sample] = {
     "own-websocket": Sample(OWN_WEBSOCKET, absent=("ghcr.io/example/chat:2",)),
     "built": Sample(BUILT, absent=("envctl-shop-main-3fa91c02-server",)),
     "persistent-redis": Sample(PERSISTENT_REDIS),
+    "processes": Sample(PROCESSES, absent=("axllent/mailpit",)),
+    "changed-inputs": Sample(PROCESSES, observed=_changed_inputs),
+    "moved": Sample(PROCESSES, observed=_moved),
+    "embedded-default": Sample(capabilities=EMBEDDED),
+    "embedded-nothing-to-do": Sample(capabilities=EMBEDDED, observed=_everything),
+    "embedded-own-server": Sample(OWN_SERVER, capabilities=EMBEDDED),
+    "embedded-older-program": Sample(OWN_SERVER, capabilities=EMBEDDED, observed=_older_program),
 }
 
 
@@ -162,11 +229,18 @@ def spec_of(sample: Sample) -> EnvironmentSpec:
         (folder / "server" / "Dockerfile").write_text("FROM busybox\n")
         (folder / "envctl.yaml").write_text(sample.text)
         spec = load(folder / "envctl.yaml", folder, {})
-    services = {
-        key: replace(one, build=replace(one.build, context="/project/server", fingerprint="f1")) if one.build else one
-        for key, one in spec.services.items()
-    }
+    services = {key: _fixed(one) for key, one in spec.services.items()}
     return replace(spec, services=services, source="/project/envctl.yaml")
+
+
+def _fixed(service: ServiceSpec) -> ServiceSpec:
+    """The service without what differs between machines."""
+    if service.build:
+        service = replace(service, build=replace(service.build, context="/project/server", fingerprint="f1"))
+    if service.process:
+        mark = "0123456789abcdef" if service.process.inputs else ""
+        service = replace(service, process=replace(service.process, cwd="/project", fingerprint=mark))
+    return service
 
 
 def facts_of(sample: Sample, spec: EnvironmentSpec) -> Facts:
@@ -181,17 +255,19 @@ def facts_of(sample: Sample, spec: EnvironmentSpec) -> Facts:
         stack=Stack(
             id="0a1b2c3d4e5f",
             project=f"envctl-{name}",
-            engine="compose",
-            endpoint="unix:///var/run/docker.sock",
-            subnet="10.213.0.0/28",
+            engine=sample.capabilities.engine,
+            endpoint="unix:///var/run/docker.sock" if sample.capabilities.containers else "",
+            subnet="10.213.0.0/28" if sample.capabilities.containers else None,
             ports=tuple(ports),
             credentials={name: dict.fromkeys(kinds.get(s.kind).secrets, PASSWORD) for name, s in spec.services.items()},
         ),
         capabilities=sample.capabilities,
         assets={kind: _assets(kind) for kind in {s.kind for s in spec.services.values()} | {kinds.GENERIC}},
         labels={"registry": "4e60c5b1", "environment": name, "stack": "0a1b2c3d4e5f"},
+        programs={} if sample.capabilities.containers else PROGRAMS,
     )
-    images = [image_of(service, facts) for service in spec.services.values()]
+    contained = [service for service in spec.services.values() if not is_process(service, sample.capabilities)]
+    images = [image_of(service, facts) for service in contained]
     return replace(facts, images={one: not any(one.startswith(a) for a in sample.absent) for one in images})
 
 
@@ -214,14 +290,19 @@ def plan_of(sample: Sample) -> Plan:
 
 
 def texts() -> dict[str, str]:
-    """File name → expected text: the plan of each sample, and the document of those that start from nothing."""
+    """File name → expected text: the plan of each sample, and the definitions of those that start from nothing."""
     found = {}
     for name, sample in SAMPLES.items():
-        found[f"{name}.plan.txt"] = str(plan_of(sample))
-        if sample.observed is None:
+        planned = plan_of(sample)
+        found[f"{name}.plan.txt"] = str(planned)
+        if sample.observed is not None:
+            continue
+        if planned.document["services"]:
             spec = spec_of(sample)
             document = compose_document(spec, facts_of(sample, spec))
             found[f"{name}.compose.yaml"] = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+        if planned.processes:
+            found[f"{name}.processes.json"] = json.dumps(planned.processes, indent=1, ensure_ascii=False) + "\n"
     return found
 
 
@@ -229,8 +310,8 @@ def write() -> None:
     """Write all files again, and remove those that no sample has."""
     expected = texts()
     GOLDEN.mkdir(exist_ok=True)
-    for file in [*GOLDEN.glob("*.plan.txt"), *GOLDEN.glob("*.compose.yaml")]:
-        if file.name not in expected:
+    for file in GOLDEN.iterdir():
+        if file.name.endswith(KINDS_OF_FILE) and file.name not in expected:
             file.unlink()
     for name, text in expected.items():
         (GOLDEN / name).write_text(text, encoding="utf-8")

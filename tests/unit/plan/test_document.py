@@ -13,7 +13,7 @@ from envctl.model import Capabilities
 from envctl.plan.document import compose_document
 from envctl.plan.facts import LABEL_PREFIX
 
-NAMES = [name for name, sample in SAMPLES.items() if sample.observed is None]
+NAMES = [name for name, sample in SAMPLES.items() if sample.observed is None and sample.capabilities.containers]
 
 
 def document(name: str, **changed: Any) -> dict[str, Any]:

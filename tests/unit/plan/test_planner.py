@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from golden_samples import GOLDEN, SAMPLES, facts_of, plan_of, spec_of, texts
+from golden_samples import GOLDEN, KINDS_OF_FILE, SAMPLES, facts_of, plan_of, spec_of, texts
 
 from envctl.errors import NotOurs
 from envctl.model import Observed, ServiceState
@@ -23,7 +23,7 @@ def test_golden(name: str) -> None:
 
 def test_no_other_golden_files() -> None:
     """Every golden file belongs to a sample."""
-    assert {file.name for file in GOLDEN.iterdir() if file.name.endswith((".plan.txt", ".compose.yaml"))} == set(TEXTS)
+    assert {file.name for file in GOLDEN.iterdir() if file.name.endswith(KINDS_OF_FILE)} == set(TEXTS)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
