@@ -577,3 +577,23 @@ def leaves() -> Iterator[type[EnvctlError]]:
             yield from below(sub)
 
     yield from below(EnvctlError)
+
+
+# -- between an engine and the conductor; nobody else sees them ------------------------------------------------------
+
+
+class PortTaken(Exception):
+    """The engine says that a host port is in use. The conductor answers with another port, or with PortInUse.
+
+    Attributes:
+        port: The port, or None where the text does not tell.
+    """
+
+    def __init__(self, port: int | None, text: str) -> None:
+        super().__init__(text)
+        self.port = port
+        self.text = text
+
+
+class SubnetTaken(Exception):
+    """The engine says that a subnet overlaps another network. The conductor answers with another subnet."""

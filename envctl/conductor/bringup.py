@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envctl.conductor import gather, record, target
 from envctl.conductor.place import Place, keep_secret
-from envctl.engines.base import Engine, PortTaken, Start, SubnetTaken
-from envctl.errors import EnvctlError, PortInUse, PortsExhausted
+from envctl.errors import EnvctlError, PortInUse, PortsExhausted, PortTaken, SubnetTaken
 from envctl.host import clock, paths, ports, subnets
 from envctl.host.locks import Lock
 from envctl.host.registry import EnvironmentRecord, WantedPort, port_scope
@@ -34,6 +34,9 @@ from envctl.plan.variables import variables
 from envctl.ready.base import Probe
 from envctl.ready.wait import ReadyEvent, Watch, wait_until_ready
 from envctl.report import Progress
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Engine, Start
 
 _ROUNDS = 5
 

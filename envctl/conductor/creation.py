@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from envctl.conductor import gather, record, teardown
 from envctl.conductor.bringup import BringUp
 from envctl.conductor.place import Place
-from envctl.engines.base import Engine
 from envctl.host import clock
 from envctl.host.locks import Lock
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import LOOPBACK, Capabilities, EnvironmentState
 from envctl.report import EnvironmentReport, Progress
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Engine
 
 _CI_TTL_S = 7200.0
 
@@ -41,7 +45,8 @@ def bring_up(
     fresh = found is None or found.state is EnvironmentState.CREATING
     engine = place.engine(found, planning=True)
     place.identity()  # a broken configuration is told before the engine is asked
-    capabilities = engine.capabilities()
+    known = place.choice.version if found is None and place.choice else None
+    capabilities = engine.capabilities(known or None)
     try:
         if found is None:
             found = _claim(place, engine, capabilities, progress)

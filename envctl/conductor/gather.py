@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from envctl import kinds
 from envctl.conductor.place import Place, owner_name
-from envctl.engines.base import Engine, Survey
 from envctl.host import assets, clock, owner
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import LOOPBACK, Capabilities, EnvironmentSpec, EnvironmentState, Observed, Stack
 from envctl.plan.document import image_of
 from envctl.plan.facts import Facts, KindAssets
 from envctl.plan.processes import is_process
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Engine, Survey
 
 
 def facts_for(

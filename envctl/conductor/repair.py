@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from envctl import engines
-from envctl.engines.base import Found
 from envctl.engines.local import with_processes
 from envctl.errors import EngineUnavailable
 from envctl.host import clock, owner, paths
 from envctl.host.registry import EnvironmentRecord, Registry, port_scope
-from envctl.model import EnvironmentState
+from envctl.model import EnvironmentState, Found
 
 
 def from_labels(registry: Registry, environ: Mapping[str, str]) -> tuple[str, ...]:

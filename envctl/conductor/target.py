@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from envctl.engines.base import Engine
 from envctl.model import Connection, ServiceSpec, Stack
 from envctl.ready.base import Probe
 from envctl.ready.factory import probe_for
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Engine
 
 _SETTLE_S = 1.0  # within it, a command that is wrong has ended
 

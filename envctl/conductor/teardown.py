@@ -13,11 +13,11 @@ from envctl.errors import EnvctlError, Interrupted, Leftovers, ServiceNotFound, 
 from envctl.host import files, paths
 from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.host.signals import shielded
-from envctl.model import EnvironmentState
+from envctl.model import EnvironmentState, Removed
 from envctl.report import Removal, counted
 
 if TYPE_CHECKING:
-    from envctl.engines.base import Engine, Removed
+    from envctl.engines.base import Engine
     from envctl.model import EnvironmentSpec
 
 _KEPT_LOG_LINES = 2000

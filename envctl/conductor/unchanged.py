@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from envctl.conductor import gather, target
 from envctl.conductor.place import Place
-from envctl.engines.base import Engine, Survey
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import Connection, EnvironmentSpec, EnvironmentState, Stack, Verdict
 from envctl.plan import connections, planner
 from envctl.plan.variables import variables
 from envctl.ready.wait import check_once
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Engine, Survey
 
 _CHECK_LIMIT_S = 2.0
 

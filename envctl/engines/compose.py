@@ -16,8 +16,8 @@ from envctl.plan.steps import Plan, Verb
 from envctl.report import Progress
 
 if TYPE_CHECKING:
-    from envctl.engines.base import Found, Removed
     from envctl.engines.docker.up import ComposeUp
+    from envctl.model import Found, Removed
 
 # What only some operations need is imported by them: an `up` that finds everything in place must stay quick.
 

@@ -14,8 +14,8 @@ from envctl.plan.steps import Plan
 from envctl.report import Progress
 
 if TYPE_CHECKING:
-    from envctl.engines.base import Found, Removed
     from envctl.engines.local.launch import Launch
+    from envctl.model import Found, Removed
 
 _ADDRESS = "this machine"
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from envctl.model.identity import BranchSource, Checkout, Identity, Owner
     from envctl.model.observed import Attempt, Death, Observed, ObservedService, Readiness, Verdict
     from envctl.model.program import DATA, Native, Program
+    from envctl.model.removed import Found, Removed
     from envctl.model.spec import (
         BuildSpec,
         EngineName,
@@ -50,6 +51,7 @@ __all__ = [
     "EnvironmentSpec",
     "EnvironmentState",
     "ExecReady",
+    "Found",
     "HttpReady",
     "Identity",
     "LogReady",
@@ -63,6 +65,7 @@ __all__ = [
     "Program",
     "Readiness",
     "Ready",
+    "Removed",
     "ServiceSpec",
     "ServiceState",
     "Stack",
@@ -78,6 +81,7 @@ _HOMES = {
     "identity": ("BranchSource", "Checkout", "Identity", "Owner"),
     "observed": ("Attempt", "Death", "Observed", "ObservedService", "Readiness", "Verdict"),
     "program": ("DATA", "Native", "Program"),
+    "removed": ("Found", "Removed"),
     "spec": (
         *("BuildSpec", "EngineName", "EnvironmentSpec", "ExecReady", "HttpReady", "LogReady", "PortSpec", "Ready"),
         *("ProcessSpec", "ServiceSpec", "TcpReady", "VolumeSpec"),

@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from envctl.engines.base import Found, Removed
 from envctl.errors import EnvctlError
-from envctl.model import Capabilities, Identity, PortLease, ServiceState, Stack
+from envctl.model import Capabilities, Found, Identity, PortLease, Removed, ServiceState, Stack
 
 ADDRESS = "unix:///var/run/docker.sock"
 

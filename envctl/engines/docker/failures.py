@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from envctl import errors
-from envctl.engines.base import PortTaken, SubnetTaken
 from envctl.engines.docker.reaching import denied, unreachable
-from envctl.errors import EnvctlError
+from envctl.errors import EnvctlError, PortTaken, SubnetTaken
 
 _LINES = 6
 _FROM_ENGINE = "error response from daemon"

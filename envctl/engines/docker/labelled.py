@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from envctl.engines.base import Found
 from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EnvctlError, Interrupted
-from envctl.model import Identity, PortLease, Stack
+from envctl.model import Found, Identity, PortLease, Stack
 from envctl.plan.facts import LABEL_PREFIX
 
 # What is read of each thing, by the names used here.

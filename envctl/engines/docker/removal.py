@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envctl.engines.base import Removed
 from envctl.engines.docker import cli, objects
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EnvctlError, Interrupted
 from envctl.host import clock
-from envctl.model import Stack
+from envctl.model import Removed, Stack
 
 _ROUNDS = 6
 # An engine may still be finishing a creation that was asked for before its client was killed: a network takes 70 ms on

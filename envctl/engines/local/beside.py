@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envctl.engines.base import Engine, Found, Removed, Start, Survey
 from envctl.engines.local.processes import Processes
-from envctl.model import Capabilities, Death, EnvironmentSpec, Observed, Program, ServiceState, Stack
+from envctl.model import Capabilities, Death, EnvironmentSpec, Found, Observed, Program, Removed, ServiceState, Stack
 from envctl.plan.steps import Plan, Step, Verb
 from envctl.report import Progress
 
 if TYPE_CHECKING:
+    from envctl.engines.base import Engine, Start, Survey
     from envctl.engines.local.launch import Launch
 
 

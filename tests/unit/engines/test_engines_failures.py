@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 
 from envctl import errors
-from envctl.engines.base import PortTaken, SubnetTaken
 from envctl.engines.docker.failures import classify, image_failure
+from envctl.errors import PortTaken, SubnetTaken
 
 # Texts marked with a version were captured from it. Those marked "documented" are quoted from Docker's documentation or
 # source, because that situation cannot be had on a test machine.
