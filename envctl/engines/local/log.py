@@ -22,6 +22,8 @@ _SECONDS_AGO = re.compile(r"(\d+(?:\.\d+)?)s")
 _TIME = re.compile(rb"\d{1,12}\.\d{3}")
 # Between two looks at a log that had nothing new: short at first, longer the longer it is silent.
 _SHORTEST_S, _LONGEST_S = 0.01, 0.2
+# A keeper notes a death within milliseconds, unless the disk is full.
+_NOTED_WITHIN_S = 2.0
 
 
 def lines(folder: Path, *, follow: bool, tail_lines: int | None, since: str | None) -> Iterator[str]:
@@ -99,6 +101,7 @@ class _Log:
         self._folder = folder
         self._files = _open_all(folder)  # oldest first
         self._unfinished: list[bytes] = []  # parts of a line whose end has not been read
+        self._dead_since_s: float | None = None  # when the service was first seen dead, its end not noted
 
     def close(self) -> None:
         """Let go of the files."""
@@ -108,9 +111,14 @@ class _Log:
     def has_ended(self) -> bool:
         """Whether nothing will be written any more: the service has ended and its keeper noted it, or is gone."""
         record = records.read(self._folder)
-        if record.keeper is None or not owner.is_alive(record.keeper):
+        if record.keeper is None or not owner.is_alive(record.keeper) or record.ended_at_s is not None:
             return True
-        return record.ended_at_s is not None
+        if record.process is not None and owner.is_alive(record.process):
+            self._dead_since_s = None
+            return False
+        now_s = clock.monotonic_s()
+        self._dead_since_s = self._dead_since_s or now_s
+        return now_s - self._dead_since_s > _NOTED_WITHIN_S
 
     def seek_last(self, wanted: int) -> None:
         """Leave only the last `wanted` whole lines to read."""
@@ -137,6 +145,10 @@ class _Log:
             yield last
 
     def _lines(self, file: BinaryIO) -> Iterator[bytes]:
+        size = os.fstat(file.fileno()).st_size
+        if file.tell() > size:  # on a full disk the keeper takes half a line back
+            file.seek(size)
+            self._unfinished = []
         while block := file.read(_BLOCK_BYTES):
             first, *others = block.split(b"\n")
             self._unfinished.append(first)
