@@ -128,7 +128,7 @@ def _make_entry(folder: Path, make: Make) -> int | None:
     temporary = folder / f".{_CONTENT}.{me.pid}-{me.start_ticks}-{os.urandom(4).hex()}.tmp"
     try:
         paths.make_private(folder)
-        file = temporary.open("x+b")
+        file = os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w+b")
     except OSError as error:
         raise _Unusable from error
     with file:

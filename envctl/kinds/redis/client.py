@@ -12,14 +12,12 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 _USAGE = "usage: redis-cli [-h HOST] [-p PORT] [-n DATABASE] [--raw|--no-raw] [COMMAND [ARGUMENT...]]"
 _LIMIT_S = 10.0
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\a": "\\a", "\b": "\\b", '"': '\\"', "\\": "\\\\"}
 _VALUED = {"-h": "host", "-p": "port", "-n": "database", "-a": "password", "--user": "user", "--pass": "password"}
-
-Reply = bytes | int | None | list["Reply"] | "ReplyError" | "Status"
 
 
 class ReplyError(Exception):
@@ -30,6 +28,10 @@ class Status(str):
     """A simple string, "OK"."""
 
     __slots__ = ()
+
+
+Reply: TypeAlias = "bytes | int | list[Reply] | ReplyError | Status | None"
+"""An answer of the server."""
 
 
 @dataclass
@@ -165,16 +167,16 @@ def main(words: Sequence[str], environ: dict[str, str]) -> int:
         settings = parse(words, environ)
         connection = Connection(settings)
         if settings.command:
-            return _one(connection, settings.command, _is_raw(settings))
-        return _many(connection, settings, _is_raw(settings))
+            return _one(connection, settings.command, raw=_is_raw(settings))
+        return _many(connection, settings, raw=_is_raw(settings))
     except UsageError as error:
-        print(f"{error}\n{_USAGE}", file=sys.stderr)
+        _complain(f"{error}\n{_USAGE}")
     except ReplyError as error:
-        print(f"AUTH failed: {error}", file=sys.stderr)
+        _complain(f"AUTH failed: {error}")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on
     except OSError as error:
-        print(f"Could not connect to Redis: {error}", file=sys.stderr)
+        _complain(f"Could not connect to Redis: {error}")
     except KeyboardInterrupt:
         return 130
     return 1
@@ -184,33 +186,37 @@ def _is_raw(settings: Settings) -> bool:
     return not sys.stdout.isatty() if settings.raw is None else settings.raw
 
 
-def _one(connection: Connection, words: Sequence[str], raw: bool) -> int:
+def _complain(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def _one(connection: Connection, words: Sequence[str], *, raw: bool) -> int:
     reply = connection.ask(words)
-    _print(reply, raw)
+    _print(reply, raw=raw)
     while words[0].lower() in {"subscribe", "psubscribe", "ssubscribe", "monitor"}:
-        _print(connection.answer(), raw)
+        _print(connection.answer(), raw=raw)
     return 1 if isinstance(reply, ReplyError) else 0
 
 
-def _print(reply: Reply, raw: bool) -> None:
+def _print(reply: Reply, *, raw: bool) -> None:
     out = sys.stdout.buffer
     out.write((plain(reply) if raw else shown(reply).encode()) + b"\n")
     out.flush()
 
 
-def _many(connection: Connection, settings: Settings, raw: bool) -> int:
+def _many(connection: Connection, settings: Settings, *, raw: bool) -> int:
     code = 0
     for line in _lines(f"{settings.host}:{settings.port}> "):
         try:
             words = shlex.split(line)
         except ValueError:
-            print("Invalid argument(s)", file=sys.stderr)
+            _complain("Invalid argument(s)")
             continue
         if not words:
             continue
         if words[0].lower() in {"quit", "exit"}:
             break
-        code = _one(connection, words, raw)
+        code = _one(connection, words, raw=raw)
     return code
 
 
@@ -226,7 +232,7 @@ def _lines(prompt: str) -> Iterator[str]:
         try:
             yield input(prompt)
         except EOFError:
-            print()
+            sys.stdout.write("\n")
             return
 
 

@@ -86,7 +86,7 @@ def prepare(
     definition: Mapping[str, Any],
     folder: Path,
     data: Path | None,
-    secrets: Mapping[str, str],
+    secrets: Mapping[str, str],  # noqa: ARG001 - the contract's
     account: Account | None,
 ) -> None:
     """Make the data folder, where it is missing, and the service's `redis-cli`.

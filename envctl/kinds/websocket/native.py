@@ -16,7 +16,7 @@ from envctl.model import Program
 _NEEDED = ("websockets", "psycopg", "redis")
 
 
-def find(options: Mapping[str, str], environ: Mapping[str, str]) -> Program:
+def find(options: Mapping[str, str], environ: Mapping[str, str]) -> Program:  # noqa: ARG001 - the contract's
     """This Python, if it has what the server imports.
 
     Raises:
