@@ -28,6 +28,9 @@ PYTHON_LIBRARIES = {
     **dict.fromkeys(("redis", "celery", "rq", "valkey"), "redis"),
     **dict.fromkeys(("websockets",), "websocket"),
 }
+# Scripts that start a server, the one meant for tests first; and what runs them, by its lock file.
+SCRIPTS = ("start:test", "dev", "start")
+RUNNERS = {"pnpm-lock.yaml": "pnpm", "yarn.lock": "yarn", "bun.lock": "bun", "bun.lockb": "bun"}
 ENV_FILES = (".env.test", ".env.testing", ".env.ci", ".env.example", ".env.sample", ".env")
 
 _STANDARD = re.compile(r"DATABASE_URL|PG[A-Z]+|REDIS_URL|WS_URL|WS_TOKEN|POSTGRES_.*|REDIS_.*|WEBSOCKET_.*|ENVCTL_.*")
@@ -51,12 +54,14 @@ class Evidence:
         name: The project's name by its package file, or None.
         kinds: Kind → where it was seen ("package.json: pg").
         expected: Variable name → (kind, attribute) it should get, with the file it was seen in.
+        script: Command that starts the repository's own server ("npm run dev"), or None.
         notes: What could not be read.
     """
 
     name: str | None = None
     kinds: dict[str, list[str]] = field(default_factory=dict)
     expected: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    script: str | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -69,6 +74,9 @@ def look(root: Path) -> Evidence:
                 reader(text, evidence)
             except (ValueError, TypeError, AttributeError, RecursionError):
                 evidence.notes.append(f"{file} could not be read")
+    if evidence.script:
+        runner = next((runner for file, runner in RUNNERS.items() if (root / file).is_file()), "npm")
+        evidence.script = f"{runner} run {evidence.script}"
     for file in ("requirements.txt", "requirements-dev.txt", "requirements/base.txt", "requirements/test.txt"):
         for line in _text(root / file, evidence).splitlines():
             _seen(_requirement(line), PYTHON_LIBRARIES, file, evidence)
@@ -93,6 +101,8 @@ def _package_json(text: str, evidence: Evidence) -> None:
     data = json.loads(text)
     name = data.get("name")
     evidence.name = name.rpartition("/")[2] if isinstance(name, str) else None
+    if isinstance(scripts := data.get("scripts"), dict):
+        evidence.script = next((script for script in SCRIPTS if isinstance(scripts.get(script), str)), None)
     for group in ("dependencies", "devDependencies", "peerDependencies"):
         for library in data.get(group) or {}:
             _seen(library, NODE_LIBRARIES, "package.json", evidence)

@@ -110,7 +110,28 @@ def _text(seen: evidence.Evidence, drafts: Sequence[Draft], notes: Sequence[str]
     ]
     for draft in drafts:
         lines += [*draft.lines(), ""]
+    lines += _own_server(seen, drafts)
     return "\n".join([*lines, *_export(seen, drafts)]).rstrip("\n") + "\n"
+
+
+def _own_server(seen: evidence.Evidence, drafts: Sequence[Draft]) -> list[str]:
+    """A service for the repository's own server, to be taken out of its comment: whether tests need it is not seen."""
+    if not seen.script:
+        return []
+    taken = {draft.name for draft in drafts}
+    if any(draft.name == "websocket" and not draft.settings for draft in drafts):
+        name, what = "websocket", "Instead of the bundled server above: your own, from the working tree"
+    else:
+        name = next((name for name in ("server", "app") if name not in taken), "own-server")
+        what = "Your own server, from the working tree"
+    return [
+        f"  # {what}, listening on $PORT (the script is in package.json):",
+        f"  # {name}:",
+        f"  #   process: {flow(seen.script)}",
+        "  #   port: auto",
+        '  #   inputs: ["src/**"]        # `envctl up` starts it again when one of these changed',
+        "",
+    ]
 
 
 def _export(seen: evidence.Evidence, drafts: Sequence[Draft]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -96,6 +97,50 @@ def test_a_compose_file_is_carried_over(tmp_path: Path) -> None:
 def test_libraries_show_the_services(tmp_path: Path, files: Mapping[str, str], expected: set[str]) -> None:
     """Client libraries in the package files decide which of the services are written."""
     assert set(kinds_of(started(tmp_path, files))) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "command"),
+    [
+        ({"package.json": '{"scripts": {"start": "a", "start:test": "b"}}'}, "websocket", "npm run start:test"),
+        ({"package.json": '{"scripts": {"dev": "a"}, "dependencies": {"ws": "8"}}'}, "websocket", "npm run dev"),
+        ({"package.json": '{"scripts": {"start": "a"}, "dependencies": {"pg": "8"}}'}, "server", "npm run start"),
+        (
+            {"package.json": '{"scripts": {"dev": "a"}}', "pnpm-lock.yaml": "", "compose.yaml": COMPOSE,
+             "api/Dockerfile": ""},
+            "server",
+            "pnpm run dev",
+        ),
+        (
+            {"package.json": '{"scripts": {"dev": "a"}}', "yarn.lock": "",
+             "compose.yaml": "services: {server: {image: a}, app: {image: b}}"},
+            "own-server",
+            "yarn run dev",
+        ),
+    ],
+)  # fmt: skip
+def test_the_repository_s_own_server_is_a_suggestion(
+    tmp_path: Path, files: Mapping[str, str], name: str, command: str
+) -> None:
+    """A script that starts a server stands in a comment, which works when it is taken out."""
+    before = started(tmp_path, files)
+    assert not any(service.process for service in before.services.values())
+    head, mark, rest = (tmp_path / "envctl.yaml").read_text().partition(f"  # {name}:\n")
+    comment, _, after = (mark + rest).partition("\n\n")
+    if name in before.services:
+        head = head.replace(f"  {name}: {{}}\n", "")
+    (tmp_path / "envctl.yaml").write_text(head + re.sub("(?m)^  # ", "  ", comment) + "\n\n" + after)
+    found = load(None, tmp_path, {}).services[name]
+    assert found.process is not None
+    assert found.process.command == ("/bin/sh", "-c", command)
+    assert found.process.inputs == ("src/**",)
+
+
+@pytest.mark.parametrize("scripts", ["{}", "[]", '"a"', '{"build": "a"}', '{"dev": 5}', "null"])
+def test_without_a_script_nothing_is_suggested(tmp_path: Path, scripts: str) -> None:
+    """Odd or other scripts suggest no server, and stop nothing."""
+    started(tmp_path, {"package.json": f'{{"name": "shop", "scripts": {scripts}}}'})
+    assert "process" not in (tmp_path / "envctl.yaml").read_text()
 
 
 def test_names_of_env_files_become_exports_without_their_values(tmp_path: Path) -> None:
