@@ -69,8 +69,8 @@ def carriers(everyone: Mapping[int, Process], *, since_ticks: int) -> dict[str, 
     return found
 
 
-def descendants(everyone: Mapping[int, Process], roots: Collection[int]) -> dict[int, int]:
-    """Process → its parent, for all that descend from `roots`."""
+def descendants(everyone: Mapping[int, Process], roots: Collection[int], *, but: int = 0) -> dict[int, int]:
+    """Process → its parent, for all that descend from `roots`, not by way of `but`."""
     children: dict[int, list[int]] = {}
     for process in everyone.values():
         children.setdefault(process.parent, []).append(process.pid)
@@ -79,7 +79,7 @@ def descendants(everyone: Mapping[int, Process], roots: Collection[int]) -> dict
     while waiting:
         parent = waiting.pop()
         for child in children.get(parent, ()):
-            if child not in found and child not in roots:
+            if child not in found and child not in roots and child != but:
                 found[child] = parent
                 waiting.append(child)
     return found
@@ -110,9 +110,18 @@ def family(record: ProcessRecord, everyone: Mapping[int, Process], carrying: Ite
     elif first is None and (keeper := _keeper(record, everyone)):
         kept = descendants(everyone, {keeper})
         roots |= {pid for pid in kept if everyone[pid].session == record.process.pid}
-    ourselves = {os.getpid(), *descendants(everyone, {os.getpid()})}
-    known: dict[int, int | None] = {**descendants(everyone, roots), **dict.fromkeys(roots)}
-    return {pid: via for pid, via in known.items() if pid not in ourselves and not everyone[pid].ended}
+    known: dict[int, int | None] = {**descendants(everyone, roots, but=os.getpid()), **dict.fromkeys(roots)}
+    spared = _spared(record, everyone)
+    return {pid: via for pid, via in known.items() if pid not in spared and not everyone[pid].ended}
+
+
+def _spared(record: ProcessRecord, everyone: Mapping[int, Process]) -> set[int]:
+    """Ourselves; and where a program of the service runs us, what we run in turn, but not the service again."""
+    ourselves = {os.getpid()}
+    if os.environ.get(COOKIE_VARIABLE) == record.cookie:
+        keeper = _keeper(record, everyone) or 0
+        ourselves |= descendants(everyone, ourselves, but=keeper).keys()
+    return ourselves
 
 
 def _keeper(record: ProcessRecord, everyone: Mapping[int, Process]) -> int | None:
