@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from envctl.conductor.place import Selection
-from envctl.doctor import docker, machine, project
+from envctl.doctor import engine, machine, project
 from envctl.doctor.finding import Finding
 from envctl.errors import EnvctlError, Interrupted
 
@@ -19,7 +19,7 @@ _CHECKS: dict[str, _Check] = {
     "configuration": project.configuration,
     "state": machine.state,
     "ports": machine.ports,
-    "engine": docker.engine,
+    "engine": engine.engines,
     "network": machine.proxies,
 }
 

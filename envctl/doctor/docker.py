@@ -6,22 +6,18 @@ All questions are asked at once and share one deadline, so that a hanging engine
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from envctl import engines
-from envctl.conductor.place import Selection
 from envctl.doctor.finding import Finding
-from envctl.engines.docker import cli
+from envctl.engines.docker import cli, versions
 from envctl.engines.docker.endpoint import Endpoint, resolve
-from envctl.errors import EngineTimeout, EngineTooOld, EnvctlError, Interrupted
-from envctl.host import clock, config
+from envctl.errors import EngineTimeout, EnvctlError, ImageAbsent, Interrupted
+from envctl.host import clock
 from envctl.model import EnvironmentSpec
 
 LIMIT_S = 2.5
-OLDEST_ENGINE = (23,)
-OLDEST_COMPOSE = (2, 23, 1)
 
 _QUESTIONS = {
     "docker": ["--version"],
@@ -32,28 +28,45 @@ _QUESTIONS = {
 }
 
 
-def engine(selection: Selection) -> Iterator[Finding]:
-    """What was chosen and by what, whether it answers, and whether it is new enough. Raises EngineNotInstalled."""
-    spec = _spec(selection)
-    asked = selection.engine or (spec.engine if spec else engines.AUTO)
-    known = f" (this version has: {', '.join(engines.names())})"
-    chosen = "compose" if asked == engines.AUTO else asked
-    yield Finding("engine", "chosen", f"{chosen} (asked for: {asked}){'' if chosen in engines.names() else known}")
-    endpoint = resolve(selection.environ)
-    yield Finding("engine", "endpoint", f"{endpoint.address} (from {endpoint.source})")
-    yield Finding("engine", "program", cli.program())
-    answers = _Answers(endpoint, spec)
-    yield from _versions(answers)
-    yield from _daemon(answers)
-    yield from _images(answers, spec)
+class Docker:
+    """What is asked of Docker, from the start under way.
 
+    Args:
+        environ: The caller's variables.
+        spec: The configuration, or None where it is not valid.
+    """
 
-def _spec(selection: Selection) -> EnvironmentSpec | None:
-    """The configuration, or None where it is not valid: that is reported elsewhere."""
-    try:
-        return config.load(selection.file, selection.start, selection.environ)
-    except EnvctlError:
-        return None
+    def __init__(self, environ: Mapping[str, str], spec: EnvironmentSpec | None) -> None:
+        self._endpoint, self._spec = resolve(environ), spec
+        self._missing: EnvctlError | None = None
+        try:
+            self._answers = _Answers(self._endpoint, spec)
+        except Interrupted:
+            raise
+        except EnvctlError as error:
+            self._missing = error
+
+    def findings(self, *, needed: bool) -> Iterator[Finding]:
+        """Where it is, by which setting, whether it answers, and whether it is new enough.
+
+        Args:
+            needed: Whether `envctl up` would use it; otherwise nothing that is wrong with it is in the way.
+        """
+        yield Finding("docker", "endpoint", f"{self._endpoint.address} (from {self._endpoint.source})")
+        if self._missing is None:
+            yield Finding("docker", "program", cli.program())
+            self._answers.collect()
+            for finding in self._told():
+                yield finding if needed else replace(finding, code="", exit_code=0)
+        elif needed:
+            yield Finding.of_error("docker", "program", self._missing)
+        else:
+            yield Finding("docker", "program", "not installed")
+
+    def _told(self) -> Iterator[Finding]:
+        yield from _versions(self._answers)
+        yield from _daemon(self._answers)
+        yield from _images(self._answers, self._spec)
 
 
 class _Answers:
@@ -62,12 +75,15 @@ class _Answers:
     def __init__(self, endpoint: Endpoint, spec: EnvironmentSpec | None) -> None:
         images = {service.image for service in spec.services.values() if service.image} if spec else set()
         questions = _QUESTIONS | {f"image {image}": ["image", "inspect", "-f", "{{.Id}}", image] for image in images}
-        calls = {name: cli.start(endpoint, words, doing=f"ask for {name}") for name, words in questions.items()}
-        deadline_s = clock.monotonic_s() + LIMIT_S
+        self._calls = {name: cli.start(endpoint, words, doing=f"ask for {name}") for name, words in questions.items()}
+        self._deadline_s = clock.monotonic_s() + LIMIT_S
         self._answers: dict[str, str | EnvctlError] = {}
-        for name, call in calls.items():
+
+    def collect(self) -> None:
+        """Wait for the answers."""
+        for name, call in self._calls.items():
             try:
-                self._answers[name] = call.answer(max(deadline_s - clock.monotonic_s(), 0.05))
+                self._answers[name] = call.answer(max(self._deadline_s - clock.monotonic_s(), 0.05))
             except EngineTimeout as late:
                 late.message = f"the Docker engine did not answer within {LIMIT_S:g} s"
                 self._answers[name] = late
@@ -96,36 +112,36 @@ def _versions(answers: _Answers) -> Iterator[Finding]:
     yield _told(answers, "docker", "docker program")
     try:
         compose = answers.text("compose")
-        yield _checked("compose plugin", compose, OLDEST_COMPOSE)
+        yield _checked("compose plugin", "Docker Compose", compose, versions.OLDEST_COMPOSE)
     except EnvctlError as error:
-        yield Finding.of_error("engine", "compose plugin", error)
+        yield Finding.of_error("docker", "compose plugin", error)
     yield _told(answers, "buildx", "buildx plugin")
 
 
 def _told(answers: _Answers, question: str, name: str) -> Finding:
     """An answer that may be missing: nothing depends on it alone."""
     try:
-        return Finding("engine", name, answers.text(question))
+        return Finding("docker", name, answers.text(question))
     except EnvctlError as error:
-        return Finding("engine", name, "", error.cause or error.message, error.fix)
+        return Finding("docker", name, "", error.cause or error.message, error.fix)
 
 
 def _daemon(answers: _Answers) -> Iterator[Finding]:
     try:
         server = answers.json("engine").get("Server") or {}
     except EnvctlError as error:
-        yield Finding.of_error("engine", "engine", error)
+        yield Finding.of_error("docker", "engine", error)
         return
-    yield _checked("engine", str(server.get("Version", "unknown")), OLDEST_ENGINE)
+    yield _checked("engine", "Docker Engine", str(server.get("Version", "unknown")), versions.OLDEST_ENGINE)
     try:
         info = answers.json("info")
     except EnvctlError as error:
-        yield Finding("engine", "details", "", error.message, error.fix)
+        yield Finding("docker", "details", "", error.message, error.fix)
         return
-    yield Finding("engine", "runs on", _told_of(info))
+    yield Finding("docker", "runs on", _told_of(info))
     for proxy in ("HttpProxy", "HttpsProxy"):
         if info.get(proxy):
-            yield Finding("engine", proxy, str(info[proxy]))
+            yield Finding("docker", proxy, str(info[proxy]))
 
 
 def _told_of(info: Mapping[str, Any]) -> str:
@@ -134,25 +150,21 @@ def _told_of(info: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in parts if part)
 
 
-def _checked(name: str, version: str, oldest: tuple[int, ...]) -> Finding:
-    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-    if not numbers or numbers >= oldest:
-        return Finding("engine", name, version)
-    needed = ".".join(map(str, oldest))
-    error = EngineTooOld(f"{name} {version} is too old: {needed} is needed", fix=["upgrade Docker Engine and Compose"])
-    return Finding.of_error("engine", name, error, version)
+def _checked(name: str, program: str, version: str, oldest: tuple[int, ...]) -> Finding:
+    error = versions.too_old(program, version, oldest)
+    return Finding.of_error("docker", name, error, version) if error else Finding("docker", name, version)
 
 
 def _images(answers: _Answers, spec: EnvironmentSpec | None) -> Iterator[Finding]:
     """Whether `envctl up` will have to fetch or build something first."""
     for service in spec.services.values() if spec else ():
         if service.image is None:
-            yield Finding("engine", f"image of {service.name}", "built by envctl up")
+            yield Finding("docker", f"image of {service.name}", "built by envctl up")
             continue
         try:
             answers.text(f"image {service.image}")
-            yield Finding("engine", f"image of {service.name}", f"{service.image}, present")
-        except EngineTimeout:
-            return  # the engine does not answer at all, which was said
+            yield Finding("docker", f"image of {service.name}", f"{service.image}, present")
+        except ImageAbsent:
+            yield Finding("docker", f"image of {service.name}", f"{service.image}, absent: envctl up pulls it")
         except EnvctlError:
-            yield Finding("engine", f"image of {service.name}", f"{service.image}, absent: envctl up pulls it")
+            return  # the engine does not answer at all, which was said

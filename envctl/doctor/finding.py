@@ -31,11 +31,12 @@ class Finding:
     exit_code: int = 0
 
     @classmethod
-    def of_error(cls, topic: str, name: str, error: EnvctlError, value: str = "") -> Finding:
-        """A problem that would end `envctl up` with `error`."""
+    def of_error(cls, topic: str, name: str, error: EnvctlError, value: str = "", *, blocking: bool = True) -> Finding:
+        """A problem that would end `envctl up` with `error`, or that is only worth knowing where not `blocking`."""
         told = [error.message, error.cause or "", *error.evidence]
         problem = "\n".join(filter(None, told))
-        return cls(topic, name, value, problem, error.fix, error.code, error.exit)
+        code, exit_code = (error.code, error.exit) if blocking else ("", 0)
+        return cls(topic, name, value, problem, error.fix, code, exit_code)
 
     def as_dict(self) -> dict[str, Any]:
         """As `--format json` prints it."""

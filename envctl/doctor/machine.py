@@ -34,12 +34,12 @@ def state(selection: Selection) -> Iterator[Finding]:
     yield Finding("state", "directory", f"{directory} (from {_chosen_by(selection)})")
     if directory.exists():
         paths.check_state_dir(directory)
-    existing = _existing(directory)
+    existing = existing_part(directory)
     if not os.access(existing, os.W_OK):
         raise CannotWrite(
             f"{existing} cannot be written", fix=["set ENVCTL_STATE_DIR to a directory that can be written"]
         )
-    yield _disk(existing)
+    yield disk("state", existing)
 
 
 def _chosen_by(selection: Selection) -> str:
@@ -48,18 +48,19 @@ def _chosen_by(selection: Selection) -> str:
     return "XDG_STATE_HOME" if selection.environ.get("XDG_STATE_HOME", "").startswith("/") else "the home directory"
 
 
-def _existing(directory: Path) -> Path:
+def existing_part(directory: Path) -> Path:
     """The directory, or the nearest folder above it that exists."""
     return next((folder for folder in (directory, *directory.parents) if folder.is_dir()), Path("/"))
 
 
-def _disk(folder: Path) -> Finding:
+def disk(topic: str, folder: Path) -> Finding:
+    """How much room there is."""
     free = free_bytes(folder)
     if free is None:
-        return Finding("state", "free disk", "unknown")
+        return Finding(topic, "free disk", "unknown")
     if free >= _LOW_DISK_BYTES:
-        return Finding("state", "free disk", format_size(free))
-    return Finding("state", "free disk", format_size(free), "the disk is nearly full", (f"free space on {folder}",))
+        return Finding(topic, "free disk", format_size(free))
+    return Finding(topic, "free disk", format_size(free), "the disk is nearly full", (f"free space on {folder}",))
 
 
 def ports(_: Selection) -> Iterator[Finding]:

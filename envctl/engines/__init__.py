@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from envctl.engines.base import Engine
 
 AUTO = "auto"
-_PREFERRED = "compose"
+"""No engine, but the wish that `envctl.engines.choosing` finds the one that fits."""
 
 
 @cache
@@ -26,23 +26,22 @@ def names() -> tuple[str, ...]:
 
 
 def create(name: str, environ: Mapping[str, str], address: str | None = None) -> Engine:
-    """The engine called `name`; `auto` chooses.
+    """The engine called `name`.
 
     Args:
-        name: As in `--engine`.
+        name: As in `--engine`, but not `auto`.
         environ: Where the engine's own settings are looked up (`DOCKER_HOST`).
         address: A recorded address, or None for the one those settings give.
 
     Raises:
         Unsupported: This version has no such engine.
     """
-    chosen = _PREFERRED if name == AUTO else name
-    if chosen not in names():
+    if name not in names():
         raise Unsupported(
             f'this version of envctl has no engine "{name}"',
             fix=[f"choose one of: {', '.join((AUTO, *names()))}"],
             subject={"engine": name},
             state="nothing was created",
         )
-    engine: Engine = importlib.import_module(f"envctl.engines.{chosen}").create(environ, address)
+    engine: Engine = importlib.import_module(f"envctl.engines.{name}").create(environ, address)
     return engine

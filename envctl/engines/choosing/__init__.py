@@ -43,24 +43,24 @@ class Choice:
     programs: Mapping[str, Program] = field(default_factory=dict)
 
 
-def choose(environ: Mapping[str, str], spec: EnvironmentSpec, *, limit_s: float = LIMIT_S) -> Choice:
+def choose(environ: Mapping[str, str], spec: EnvironmentSpec, *, patient: bool = True) -> Choice:
     """The engine for a new environment of this configuration.
 
     Args:
         environ: The caller's variables: PATH, Docker's own settings.
         spec: The configuration.
-        limit_s: How long a Docker engine may take to say its version.
+        patient: Whether a Docker engine that is slow gets more time where there is no other way.
 
     Raises:
         EnvctlError: No engine can carry the configuration out. The error is that of Compose, and also says what would
             make the embedded engine do.
     """
     try:
-        usable = _examine(environ, spec, limit_s)
+        usable = _examine(environ, spec, LIMIT_S)
     except Interrupted:
         raise
     except EnvctlError as error:
-        return _without_compose(environ, spec, error)
+        return _without_compose(environ, spec, error, patient=patient)
     return _with_compose(environ, spec, usable)
 
 
@@ -102,7 +102,7 @@ def _with_compose(environ: Mapping[str, str], spec: EnvironmentSpec, usable: Usa
     return _embedded(f"image {image} is neither present nor obtainable ({words})", programs)
 
 
-def _without_compose(environ: Mapping[str, str], spec: EnvironmentSpec, error: EnvctlError) -> Choice:
+def _without_compose(environ: Mapping[str, str], spec: EnvironmentSpec, error: EnvctlError, *, patient: bool) -> Choice:
     """The embedded engine, where it can run everything. Raises `error`, with another way out, where it cannot."""
     from envctl.engines.choosing import native
 
@@ -111,7 +111,7 @@ def _without_compose(environ: Mapping[str, str], spec: EnvironmentSpec, error: E
     except Interrupted:
         raise
     except EnvctlError as obstacle:
-        if isinstance(error, EngineTimeout):
+        if patient and isinstance(error, EngineTimeout):
             try:
                 return _with_compose(environ, spec, _examine(environ, spec, _LAST_RESORT_LIMIT_S))
             except EngineTimeout:
