@@ -181,6 +181,17 @@ def data_folder(state: Path, stack_id: str, name: str, *, unprivileged_service: 
     return run_root(account) / tail
 
 
+def data_homes(state: Path, stack_id: str) -> list[Path]:
+    """The folders outside the state directory that hold data of a stack, one folder for each service; those there are.
+
+    Args:
+        state: The state directory.
+        stack_id: The stack.
+    """
+    tail = Path(_digest(state), stack_id)
+    return [root / tail for root in run_roots() if (root / tail).is_dir()]
+
+
 def make_home(data: Path, account: Account | None) -> None:
     """Makes the folders above a data folder: private ones, or for another user's service those it can pass through.
 

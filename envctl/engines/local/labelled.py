@@ -47,9 +47,10 @@ def write(root: Path, stack: Stack, plan: Plan) -> None:
             [lease.service, lease.port_name, lease.container_port, lease.host_port, lease.fixed]
             for lease in stack.ports
         ],
+        "persistent": sorted(name for name, definition in plan.processes.items() if definition.get("persist")),
     }
-    durable = any(definition.get("persist") for definition in plan.processes.values())
-    files.write_atomic(root / FILE, json.dumps(content, ensure_ascii=False), durable=durable)
+    text = json.dumps(content, ensure_ascii=False)
+    files.write_atomic(root / FILE, text, durable=bool(content["persistent"]))
 
 
 def read(root: Path) -> dict[str, Any]:
@@ -63,6 +64,12 @@ def credentials(root: Path) -> dict[str, dict[str, str]]:
     return found if isinstance(found, dict) else {}
 
 
+def persistent(root: Path) -> set[str]:
+    """The services whose data is to survive `down`; none where the file is missing or damaged."""
+    found = read(root).get("persistent")
+    return {str(name) for name in found} if isinstance(found, list) else set()
+
+
 def find_all(stacks_folder: Path, engine: str, registry_id: str) -> list[Found]:
     """Every stack of the engine that carries the registry's id; one whose file is damaged tells nothing.
 
@@ -73,7 +80,7 @@ def find_all(stacks_folder: Path, engine: str, registry_id: str) -> list[Found]:
     """
     found: list[Found] = []
     for root in sorted(stacks_folder.iterdir()) if stacks_folder.is_dir() else ():
-        known = read(root)
+        known = read(root) if folders.is_stack(root.name) else {}
         try:
             if known["engine"] == engine and known["labels"]["registry"] == registry_id:
                 found.append(_found(root, known))

@@ -15,9 +15,6 @@ from envctl.plan.facts import LABEL_PREFIX
 
 DEFINITION, PROCESS, EXIT = "definition.json", "process.json", "exit.json"
 
-COOKIE_VARIABLE = "ENVCTL_PROCESS"
-"""In the environment of every process of a service: what finds it when its parents and the keeper are gone."""
-
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
