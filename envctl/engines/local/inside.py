@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envctl.engines.local import account, census, folders, labelled, records
+from envctl.engines.local import account, folders, labelled, records
 from envctl.errors import StateDamaged
 from envctl.model import DATA
 from envctl.plan import secrets
@@ -134,7 +134,7 @@ def _environment(
     path = [str(folder / "bin"), *dict.fromkeys(programs), environment.get("PATH", os.defpath)]
     environment["PATH"] = os.pathsep.join(path)
     if record.cookie:
-        environment[census.COOKIE] = record.cookie
+        environment[records.COOKIE_VARIABLE] = record.cookie
     return environment
 
 

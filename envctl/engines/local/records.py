@@ -15,6 +15,12 @@ from envctl.plan.facts import LABEL_PREFIX
 
 DEFINITION, PROCESS, EXIT = "definition.json", "process.json", "exit.json"
 
+COOKIE_VARIABLE = "ENVCTL_PROCESS"
+"""In the environment of every process of a service: what finds it when its parents and the keeper are gone.
+
+Its value, the cookie, is the stack's id, a hyphen, and random digits of this start.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
