@@ -6,7 +6,10 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from envctl.engines.local.records import COOKIE_VARIABLE, ProcessRecord
+from envctl.engines.local.records import ProcessRecord
+
+COOKIE = "ENVCTL_PROCESS"
+"""Name of the variable that every process of a service has in its environment."""
 
 _ENDED = frozenset("ZX")
 
@@ -58,7 +61,7 @@ def carriers(everyone: Mapping[int, Process], *, since_ticks: int) -> dict[str, 
         since_ticks: Older processes are not looked at.
     """
     found: dict[str, set[int]] = {}
-    marker = f"\0{COOKIE_VARIABLE}=".encode()
+    marker = f"\0{COOKIE}=".encode()
     for process in everyone.values():
         if process.start_ticks < since_ticks or process.ended:
             continue
@@ -118,7 +121,7 @@ def family(record: ProcessRecord, everyone: Mapping[int, Process], carrying: Ite
 def _spared(record: ProcessRecord, everyone: Mapping[int, Process]) -> set[int]:
     """Ourselves; and where a program of the service runs us, what we run in turn, but not the service again."""
     ourselves = {os.getpid()}
-    if os.environ.get(COOKIE_VARIABLE) == record.cookie:
+    if os.environ.get(COOKIE) == record.cookie:
         keeper = _keeper(record, everyone) or 0
         ourselves |= descendants(everyone, ourselves, but=keeper).keys()
     return ourselves

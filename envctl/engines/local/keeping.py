@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from envctl.engines.local.records import COOKIE_VARIABLE
+from envctl.engines.local.census import COOKIE
 from envctl.errors import EngineFailed
 
 _PROGRAM = Path(__file__).parent / "keeper" / "run.py"
@@ -125,7 +125,7 @@ class Keeping:
 
 def _spawn(reader: int, writer: int, lock_fd: int = -1) -> int:
     """Start the interpreter in a session of its own, where no terminal reaches it."""
-    environment = {name: value for name, value in os.environ.items() if name != COOKIE_VARIABLE}  # it is nobody's child
+    environment = {name: value for name, value in os.environ.items() if name != COOKIE}  # it is nobody's child
     inherited = [(os.POSIX_SPAWN_DUP2, reader, 0), (os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_DUP2, writer, 2)]
     if lock_fd >= 0:
         inherited.append((os.POSIX_SPAWN_DUP2, lock_fd, _LOCK_FD))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from envctl.engines.local import folders
-from envctl.engines.local.records import COOKIE_VARIABLE
+from envctl.engines.local.census import COOKIE
 from envctl.model import DATA, Stack
 from envctl.plan import secrets
 from envctl.plan.facts import LABEL_PREFIX
@@ -78,7 +78,8 @@ class Starting:
         def whole(text: str) -> str:
             return secrets.filled(text.replace(DATA, str(data)) if data else text, values)
 
-        cwd, cookie = definition.get("cwd") or str(data or "/"), os.urandom(_COOKIE_BYTES).hex()
+        cwd = definition.get("cwd") or str(data or "/")
+        cookie = f"{stack.id}-{os.urandom(_COOKIE_BYTES).hex()}"  # the whole stack can be found by its beginning
         own = {key: whole(value) for key, value in definition["environment"].items()}
         given = _given(environ, cwd, inherits=definition["inherits"], as_other=user is not None)
         return cls(
@@ -88,7 +89,7 @@ class Starting:
             data=data,
             account=user,
             arguments=tuple(whole(argument) for argument in definition["arguments"]),
-            environment={**given, **own, COOKIE_VARIABLE: cookie},
+            environment={**given, **own, COOKIE: cookie},
             cwd=cwd,
             stdin=whole(definition.get("stdin") or ""),
             cookie=cookie,

@@ -72,13 +72,13 @@ def end(stops: Iterable[Stop], *, keepers: bool = True) -> list[str]:
     families = [_Family(stop) for stop in known if stop.record.process and stop.record.process.boot_id == here]
     left = [_unseen(stop.record) for stop in known if stop.record.process and _is_unseen(stop.record.process, here)]
     try:
-        _end_all(families)
+        everyone = _end_all(families)
         left += [line for one in families for line in one.left()]
     finally:
         for one in families:
             one.close()
     if keepers:
-        _end_keepers({one.record.keeper for one in families if one.record.keeper})
+        _end_keepers({one.record.keeper for one in families if one.record.keeper}, everyone)
     return left
 
 
@@ -209,7 +209,9 @@ class _Family:
             os.close(fd)
 
 
-def _end_all(families: Sequence[_Family]) -> None:
+def _end_all(families: Sequence[_Family]) -> Mapping[int, Process]:
+    """End them; the last look at all processes."""
+    everyone: Mapping[int, Process] = {}
     active = list(families)
     while active:
         everyone, carrying = _look([one.record for one in active])
@@ -219,6 +221,7 @@ def _end_all(families: Sequence[_Family]) -> None:
         active = [one for one in active if due[one] is not None]
         if active:
             _wait(active, min(at_s for at_s in due.values() if at_s is not None))
+    return everyone
 
 
 def _wait(families: Sequence[_Family], until_s: float) -> None:
@@ -250,8 +253,8 @@ def _open(process: Process) -> int | None:
     return fd
 
 
-def _end_keepers(keepers: Iterable[Owner]) -> None:
-    everyone = census.take()
+def _end_keepers(keepers: Iterable[Owner], everyone: Mapping[int, Process]) -> None:
+    """Wait for the keepers that have nothing left to keep. One that is gone already is not in `everyone`."""
     busy = {process.parent for process in everyone.values() if not process.ended}
     for keeper in keepers:
         process = everyone.get(keeper.pid)
