@@ -49,16 +49,14 @@ def examine(engine: Question, environ: Mapping[str, str], spec: EnvironmentSpec,
         EngineDenied: This user may not use it.
     """
     wanted = images.wanted(spec)
-    compose = plugin.ask_version(engine.endpoint, environ)
     asked: dict[str, Question] = {}
     try:
         for image in images.names(wanted):
             asked[image] = Question(engine.endpoint, f"/images/{image}/json")
+        plugin_version = plugin.version(engine.endpoint, environ, max(deadline_s - clock.monotonic_s(), 0.05))
         version = _version(engine.answer(deadline_s)[1])
         present = {image for image, question in asked.items() if question.answer(deadline_s)[0]}
-        plugin_version = compose.answer(max(deadline_s - clock.monotonic_s(), 0.05)).strip()
     finally:
-        compose.end()
         for question in (engine, *asked.values()):
             question.end()
     for name, found, oldest in (
