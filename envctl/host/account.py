@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -119,13 +120,20 @@ def _candidates() -> list[Path]:
 def _make(root: Path) -> str:
     """Makes the folder; the reason where that fails."""
     try:
-        root.mkdir(mode=0o700)
-        root.chmod(_PASSABLE)
+        root.mkdir(mode=_PASSABLE)
     except FileExistsError:
         pass
     except OSError as error:
         return error.strerror or str(error)
+    if not _not_ours(root):
+        _let_pass(root)
     return ""
+
+
+def _let_pass(folder: Path) -> None:
+    """Gives a folder of ours the mode it should have been made with; a umask, or a kill, may have been in the way."""
+    if stat.S_IMODE(folder.lstat().st_mode) == 0o700:
+        folder.chmod(_PASSABLE)
 
 
 def _not_ours(root: Path) -> str:
@@ -210,14 +218,11 @@ def make_home(data: Path, account: Account | None) -> None:
 
 
 def _make_passable(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    _make_passable(folder.parent)
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        return
-    folder.chmod(_PASSABLE)
+    """Makes the folders that are missing below the run root, which exists."""
+    for place in (folder.parent, folder):
+        with suppress(FileExistsError):
+            place.mkdir(mode=_PASSABLE)
+        _let_pass(place)
 
 
 def forget_home(data: Path) -> None:

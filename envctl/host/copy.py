@@ -17,7 +17,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 _MAGIC = b"envctl folder 1\n"
 _HEADER = struct.Struct("<16sQ32s")  # magic, length of the index, its SHA-256
@@ -32,8 +32,7 @@ class Damaged(ValueError):
     """The file is not what was packed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A packed file: `length` bytes at `offset`, then zeros up to `size`."""
 
     path: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -120,6 +121,8 @@ def _initdb(recipe: Recipe, work: Path, folder: Path, account: Account | None) -
             return locale
         if "locale" not in answer or locale == choices[-1]:
             break
+    if os.strerror(errno.ENOSPC) in answer:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     raise _refused(recipe, answer)
 
 
@@ -130,8 +133,6 @@ def _refused(recipe: Recipe, answer: str) -> EngineFailed:
     if "user does not exist" in answer or "could not look up effective user" in answer:
         line = f"envctl:x:{os.geteuid()}:{os.getegid()}::/tmp:/bin/false"
         fix = [f"give user {os.geteuid()} a name: echo '{line}' >> /etc/passwd", "or run envctl as a user with a name"]
-    elif "No space left" in answer:
-        fix = ["free some space on the disk", "or set ENVCTL_CACHE_DIR to a folder on another disk"]
     return EngineFailed(
         f"PostgreSQL {recipe.version} could not make a database",
         cause=told[-1] if told else lines[-1] if lines else "initdb said nothing",

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from envctl.errors import CannotWrite, EngineNotInstalled, Leftovers, Unsupported
+from envctl.errors import CannotWrite, EngineNotInstalled, Leftovers, StateDenied, Unsupported
 from envctl.host import account as accounts
 from envctl.host import cache, files, programs, reach
 from envctl.host.account import Account
@@ -104,6 +104,7 @@ def prepare(
         EngineFailed: `initdb` or the server refused.
         CannotWrite: There is no room.
         Unsupported: The data is another major version's.
+        StateDenied: Data that is to survive belongs to another user.
         Busy: A server runs on it already.
     """
     assert data is not None  # noqa: S101 - this kind always has data
@@ -111,10 +112,11 @@ def prepare(
     _find_client(definition, folder)
     recipe = _recipe(definition)
     password = secrets.get("password", "")
-    known = _known(data, account)
+    durable = bool(definition.get("persist"))
+    known = _known(data, account, durable=durable)
     if known is None:
         _remove(data)
-        _make(recipe, data, password, account, durable=bool(definition.get("persist")))
+        _make(recipe, data, password, account, durable=durable)
         return
     _check_version(recipe, data)
     leftovers.remove_lock(data)
@@ -128,28 +130,53 @@ def _recipe(definition: Mapping[str, Any]) -> Recipe:
     return Recipe(paths["postgres"], paths["initdb"], version, setup["user"], setup["database"])
 
 
-def _known(data: Path, account: Account | None) -> str | None:
+def _known(data: Path, account: Account | None, *, durable: bool) -> str | None:
     """The password's verifier if the folder is whole, "" where that is not known; None where it is not whole.
 
     Without our marker it is whole if a server has run on it: then somebody removed the marker.
+
+    Raises:
+        StateDenied: Data that is to survive belongs to another user.
     """
     try:
-        if (data.lstat().st_uid, data.is_dir()) != (account[0] if account else os.geteuid(), True):
-            return None
         fd = os.open(data / _MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return "" if (data / "postmaster.opts").is_file() else None
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ""
-        try:
-            return str(json.loads(file.read(_LARGEST_MARKER))["verifier"])
-        except (ValueError, KeyError, TypeError):
-            return ""
+        if not (data / "postmaster.opts").is_file():
+            return None
+        text = b""
+    else:
+        with os.fdopen(fd, "rb") as file:
+            text = file.read(_LARGEST_MARKER) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    if not _belongs(data, account, durable=durable):
+        return None
+    try:
+        return str(json.loads(text)["verifier"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _belongs(data: Path, account: Account | None, *, durable: bool) -> bool:
+    """Whether the data is of the user the server will run as; PostgreSQL refuses it otherwise."""
+    its, ours = data.stat().st_uid, account[0] if account else os.geteuid()
+    if its != ours and durable:
+        raise StateDenied(
+            f"the data in {data} belongs to user {its}, and the server would run as user {ours}",
+            fix=[f"chown -R {ours} {data}", "or start afresh: `envctl down --purge`, then `envctl up`"],
+            subject={"path": str(data)},
+        )
+    return its == ours
+
+
+def discard(data: Path) -> None:
+    """What is to be done before the data of a server that has ended is removed. Never raises."""
+    leftovers.remove_memory(data)
 
 
 def _remove(data: Path) -> None:
-    leftovers.remove_memory(data)
+    discard(data)
+    for empty in data.parent.glob(f".{data.name}.*"):  # of a preparation that was killed
+        with suppress(OSError):
+            empty.rmdir()
     if left := files.remove_tree(data, data.parent):
         raise Leftovers(f"cannot remove the half-made {data}", evidence=left, fix=[f"rm -rf {data}"], leftovers=left)
 
