@@ -11,7 +11,7 @@ from typing import Any
 from envctl.host import owner
 from envctl.host.files import write_atomic
 from envctl.model import ObservedService, Owner, ServiceState
-from envctl.plan.facts import LABEL_PREFIX
+from envctl.plan.labels import LABEL_PREFIX
 
 DEFINITION, PROCESS, EXIT = "definition.json", "process.json", "exit.json"
 
@@ -78,19 +78,20 @@ class ProcessRecord:
             handle=str(self.folder),
             state=state,
             digest=self.label("digest"),
-            aspects=json.loads(self.label("aspects") or "{}"),
+            aspects=_object(self.label("aspects")),
             data_digest=self.label("data"),
             exit_code=self.exit_code if state is ServiceState.EXITED else None,
-            host_ports={int(inner): outer for inner, outer in self.definition.get("ports", {}).items()},
+            host_ports={int(inner): int(outer) for inner, outer in self.definition.get("ports", {}).items()},
         )
 
 
 def read_all(stack_folder: Path) -> dict[str, ProcessRecord]:
-    """The services of a stack, by name; none where there is no such folder."""
-    if not stack_folder.is_dir():
+    """The services of a stack, by name; none where there is no such folder, or no longer."""
+    try:
+        entries = sorted(stack_folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    folders = sorted(entry for entry in stack_folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return {folder.name: read(folder) for folder in folders}
+    return {entry.name: read(entry) for entry in entries if not entry.name.startswith(".") and entry.is_dir()}
 
 
 def read(folder: Path) -> ProcessRecord:
@@ -100,13 +101,13 @@ def read(folder: Path) -> ProcessRecord:
         ended = {}  # of an earlier start
     return ProcessRecord(
         folder=folder,
-        definition=read_json(folder / DEFINITION),
+        definition=_definition(read_json(folder / DEFINITION)),
         process=_owner(process.get("process")),
         keeper=_owner(process.get("keeper")),
         cookie=str(process.get("cookie", "")),
-        started_at_s=process.get("started_at_s"),
-        ended_at_s=ended.get("ended_at_s"),
-        exit_code=ended.get("exit_code"),
+        started_at_s=_number(process.get("started_at_s")),
+        ended_at_s=_number(ended.get("ended_at_s")),
+        exit_code=_number(ended.get("exit_code")),
     )
 
 
@@ -122,10 +123,33 @@ def write_definition(folder: Path, definition: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """An object out of a file; empty where the file is missing or damaged."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return _object(path.read_bytes())
+    except OSError:
+        return {}
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _definition(found: dict[str, Any]) -> dict[str, Any]:
+    """What was read, if it has the shape of what was written; a few bytes of damage can leave valid JSON."""
+    shapes: dict[str, type] = {"labels": dict, "ports": dict, "environment": dict, "client": dict, "paths": dict}
+    whole = all(isinstance(found.get(key, shape()), shape) for key, shape in shapes.items())
+    ports = found.get("ports", {}) if whole else {}
+    return found if whole and all(_is_port(inner) and _is_port(outer) for inner, outer in ports.items()) else {}
+
+
+def _is_port(value: Any) -> bool:
+    return str(value).isdecimal()
+
+
+def _number(value: Any) -> Any:
+    return value if isinstance(value, int | float) else None
 
 
 def _owner(value: Any) -> Owner | None:
