@@ -83,16 +83,19 @@ class Log:
             self._open()
         if self._size and self._size + len(text) > self._limit:
             self._rotate()
-        before = self._size
+        rest = text
         try:
-            while text:
-                written = os.write(self._fd, text)
-                self._size += written
-                text = text[written:]
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
         except OSError:
-            quietly(os.ftruncate, self._fd, before)  # no half line
-            self._size = before
+            quietly(self._take_back, len(text) - len(rest))
             raise
+        self._size += len(text)
+
+    def _take_back(self, written: int) -> None:
+        """No half line; somebody may have emptied the file meanwhile."""
+        self._size = max(0, os.fstat(self._fd).st_size - written)
+        os.ftruncate(self._fd, self._size)
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
