@@ -43,3 +43,13 @@ def is_stack(name: str) -> bool:
 def exists(state: Path, stack_id: str) -> bool:
     """Whether the stack has, or had, processes."""
     return bool(_STACK_ID.fullmatch(stack_id)) and stack(state, stack_id).is_dir()
+
+
+def data(service_folder: Path) -> list[Path]:
+    """Where a service has data, by what is there: what its definition says may be damaged."""
+    from envctl.host import account
+
+    root = service_folder.parent
+    homes = account.data_homes(state_of(root), root.name)
+    places = [service_folder / "data", *(home / service_folder.name for home in homes)]
+    return [place for place in places if place.is_dir()]

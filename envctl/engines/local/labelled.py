@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envctl.engines.local import account, folders, records
+from envctl.engines.local import folders, records
 from envctl.host import files
-from envctl.model import LOOPBACK, Identity, PortLease, Stack
-from envctl.plan.facts import LABEL_PREFIX
+from envctl.model import Identity, PortLease, Stack
+from envctl.plan.labels import LABEL_PREFIX
 
 if TYPE_CHECKING:
     from envctl.engines.base import Found
@@ -64,10 +64,16 @@ def credentials(root: Path) -> dict[str, dict[str, str]]:
     return found if isinstance(found, dict) else {}
 
 
-def persistent(root: Path) -> set[str]:
-    """The services whose data is to survive `down`; none where the file is missing or damaged."""
-    found = read(root).get("persistent")
-    return {str(name) for name in found} if isinstance(found, list) else set()
+def persistent(root: Path, known: Mapping[str, records.ProcessRecord]) -> frozenset[str]:
+    """The services whose data is to survive `down`. Two files tell, should one be damaged.
+
+    Args:
+        root: The stack's folder.
+        known: Its services.
+    """
+    told = read(root).get("persistent")
+    names = {str(name) for name in told} if isinstance(told, list) else set()
+    return frozenset(names | {name for name, record in known.items() if record.definition.get("persist")})
 
 
 def find_all(stacks_folder: Path, engine: str, registry_id: str) -> list[Found]:
@@ -92,7 +98,7 @@ def find_all(stacks_folder: Path, engine: str, registry_id: str) -> list[Found]:
 def _found(root: Path, known: Mapping[str, Any]) -> Found:
     from envctl.engines.base import Found
 
-    labels = known["labels"]
+    labels = {name: _text(known["labels"][name]) for name in _LABELS}
     identity = Identity(
         project=labels["project"],
         branch=labels["branch"],
@@ -103,14 +109,17 @@ def _found(root: Path, known: Mapping[str, Any]) -> Found:
     )
     stack = Stack(
         id=root.name,
-        project=known["project"],
-        engine=known["engine"],
-        endpoint=known["endpoint"],
-        host=known.get("host", LOOPBACK),
-        publish_address=known.get("publish_address", LOOPBACK),
-        subnet=known.get("subnet"),
-        ports=tuple(PortLease(*port) for port in known["ports"]),
-        credentials=known["credentials"],
+        project=_text(known["project"]),
+        engine=_text(known["engine"]),
+        endpoint=_text(known["endpoint"]),
+        host=_text(known["host"]),
+        publish_address=_text(known["publish_address"]),
+        subnet=known["subnet"] and _text(known["subnet"]),
+        ports=tuple(_lease(*port) for port in known["ports"]),
+        credentials={
+            service: {name: _text(value) for name, value in secrets.items()}
+            for service, secrets in known["credentials"].items()
+        },
     )
     return Found(
         identity=identity,
@@ -122,13 +131,19 @@ def _found(root: Path, known: Mapping[str, Any]) -> Found:
     )
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"not a text: {value!r}")
+    return value
+
+
+def _lease(service: object, name: object, inner: int, outer: int, fixed: object) -> PortLease:
+    return PortLease(_text(service), _text(name), int(inner), int(outer), fixed=bool(fixed))
+
+
 def _is_only_data(root: Path) -> bool:
-    """Whether nothing is left but data that is to survive `down`: nothing was started since."""
-    state = folders.state_of(root)
+    """Whether nothing is left but data that is to survive `down`, and nothing was started since."""
     left = records.read_all(root)
-    return bool(left) and all(
-        record.definition.get("persist")
-        and record.process is None
-        and account.data_folder(state, root.name, name, record.definition).is_dir()
-        for name, record in left.items()
-    )
+    started = any(record.process is not None for record in left.values())
+    stored = all(folders.data(record.folder) for record in left.values())
+    return bool(left) and not started and stored and left.keys() <= persistent(root, left)

@@ -73,14 +73,14 @@ def remove(state: Path, stack: Stack, *, purge: bool) -> Removed:
         return Removed({})
     root = folders.stack(state, stack.id)
     known = records.read_all(root)
-    persistent = frozenset() if purge else _persistent(root, known)
+    persistent = frozenset[str]() if purge else labelled.persistent(root, known)
     started, stuck, left = _end_all(root, known, persistent)
     volumes, kept = 0, []
     for name in sorted({*known, *_names_outside(state, stack.id)} - stuck):
         removed, failed = _remove_service(state, root / name, keep_data=name in persistent)
         volumes += removed
         left += failed
-        if name in persistent and _data_folders(state, root / name):
+        if name in persistent and folders.data(root / name):
             kept.append(name)
     left += _remove_rest(state, root, {*kept, *stuck})
     counts = {"process": started, "volume": volumes}
@@ -134,26 +134,14 @@ def _strays(root: Path, known: Iterable[str]) -> list[ProcessRecord]:
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-def _persistent(root: Path, known: Mapping[str, ProcessRecord]) -> frozenset[str]:
-    """The services whose data is to survive; either file tells, should the other be damaged."""
-    told = {name for name, record in known.items() if record.definition.get("persist")}
-    return frozenset(told | labelled.persistent(root))
-
-
 def _names_outside(state: Path, stack_id: str) -> set[str]:
     """The services that have data outside the state directory."""
     return {entry.name for home in account.data_homes(state, stack_id) for entry in home.iterdir()}
 
 
-def _data_folders(state: Path, folder: Path) -> list[Path]:
-    """Where a service has data, by what is there: its definition may be damaged."""
-    homes = account.data_homes(state, folder.parent.name)
-    return [place for place in (folder / "data", *(home / folder.name for home in homes)) if place.is_dir()]
-
-
 def _remove_service(state: Path, folder: Path, *, keep_data: bool) -> tuple[int, list[str]]:
     """How many data folders were removed, and what could not be."""
-    stored = _data_folders(state, folder)
+    stored = folders.data(folder)
     if keep_data and stored:
         needed = {records.DEFINITION, "data"}
         entries = [entry for entry in folder.iterdir() if entry.name not in needed] if folder.is_dir() else []
