@@ -47,7 +47,7 @@ def facts_for(
         identity=found.identity,
         stack=stack,
         capabilities=capabilities,
-        assets={kind: _assets(kind) for kind in needed},
+        assets={kind: _assets(kind) if capabilities.containers else _folder(kind) for kind in needed},
         labels=_labels(place, found),
         programs={} if capabilities.containers else engine.programs(spec),
     )
@@ -103,6 +103,11 @@ def _assets(kind: str) -> KindAssets:
         folder=str(assets.folder(kind)),
         digest=assets.folder_digest(kind) if bundled else "",
     )
+
+
+def _folder(kind: str) -> KindAssets:
+    """Where there are no containers, what describes them need not be read: that would take a YAML parser."""
+    return KindAssets(fragment={}, folder=str(assets.folder(kind)))
 
 
 def _labels(place: Place, found: EnvironmentRecord) -> dict[str, str]:

@@ -10,12 +10,12 @@ from envctl import kinds
 from envctl.engines.local.processes import Processes
 from envctl.host import paths
 from envctl.model import Capabilities, EnvironmentSpec, Observed, Program, Stack
-from envctl.plan.steps import Plan
-from envctl.report import Progress
 
 if TYPE_CHECKING:
     from envctl.engines.local.launch import Launch
     from envctl.model import Found, Removed
+    from envctl.plan.steps import Plan
+    from envctl.report import Progress
 
 _ADDRESS = "this machine"
 

@@ -16,7 +16,8 @@ from envctl.errors import Unsupported
 from envctl.model import BuildSpec, Connection, ExecReady, ServiceSpec
 from envctl.model import EnvironmentSpec as Spec
 from envctl.plan import connections, digest, references, secrets
-from envctl.plan.facts import LABEL_PREFIX, Facts, KindAssets
+from envctl.plan.facts import Facts, KindAssets
+from envctl.plan.labels import LABEL_PREFIX
 from envctl.plan.processes import is_process
 
 CHECK_FOLDER = "/envctl"

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 from envctl.model import Capabilities, Identity, Observed, Program, Stack
 
-LABEL_PREFIX = "dev.envctl."
-
 
 @dataclass(frozen=True, slots=True)
 class KindAssets:

@@ -10,7 +10,8 @@ from envctl.errors import NotOurs
 from envctl.model import EnvironmentSpec, ObservedService, ServiceSpec, ServiceState
 from envctl.plan import digest, processes
 from envctl.plan.document import compose_document, data_volume
-from envctl.plan.facts import LABEL_PREFIX, Facts
+from envctl.plan.facts import Facts
+from envctl.plan.labels import LABEL_PREFIX
 from envctl.plan.steps import NOT_THERE, Plan, Step, Verb
 
 

@@ -16,7 +16,8 @@ from envctl import kinds
 from envctl.kinds.base import needs_container
 from envctl.model import Capabilities, Connection, EnvironmentSpec, ServiceSpec
 from envctl.plan import digest, references, secrets
-from envctl.plan.facts import LABEL_PREFIX, Facts
+from envctl.plan.facts import Facts
+from envctl.plan.labels import LABEL_PREFIX
 from envctl.plan.variables import variables
 
 _ANY_PORT = 0  # of a plan that is only shown: nothing is leased yet

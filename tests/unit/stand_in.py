@@ -51,6 +51,7 @@ class StandIn:
         failure: Raised by every question, where given.
         removed: Ids of the stacks that were removed.
         refuses: By stack id, what `remove` raises.
+        runs_processes: Nothing is to be looked for beside it, whatever this machine holds.
     """
 
     stacks: list[Found] = field(default_factory=list)
@@ -58,6 +59,7 @@ class StandIn:
     failure: EnvctlError | None = None
     removed: list[str] = field(default_factory=list)
     refuses: dict[str, BaseException] = field(default_factory=dict)
+    runs_processes: bool = True
     name: str = "compose"
     address: str = ADDRESS
 

@@ -13,7 +13,7 @@ from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EnvctlError, Interrupted
 from envctl.model import Death
-from envctl.plan.facts import LABEL_PREFIX
+from envctl.plan.labels import LABEL_PREFIX
 
 _TAIL_LINES = 20
 

@@ -13,7 +13,7 @@ from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EnvctlError, Interrupted
 from envctl.model import Found, Identity, PortLease, Stack
-from envctl.plan.facts import LABEL_PREFIX
+from envctl.plan.labels import LABEL_PREFIX
 
 # What is read of each thing, by the names used here.
 _FULL_NAMES = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.model import Observed, ObservedService, ServiceState, Stack
-from envctl.plan.facts import LABEL_PREFIX
+from envctl.plan.labels import LABEL_PREFIX
 
 _LABELS = ("registry", "stack", "service", "digest", "aspects", "data")
 _STATES = {

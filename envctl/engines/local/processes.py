@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from envctl.engines.local import folders, records
 from envctl.model import Death, Observed, ServiceState, Stack
-from envctl.plan.steps import Plan, Verb
 from envctl.report import Progress
 
 if TYPE_CHECKING:
     from envctl.engines.local.launch import Launch
     from envctl.model import Found, Removed
+    from envctl.plan.steps import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ class Processes:
         """End what is replaced, discard its data, write the definitions, make data folders ready."""
         from envctl.engines.local import labelled, removal
         from envctl.host import paths
+        from envctl.plan.steps import Verb
 
         if not plan.processes and not observed.services:
             return
@@ -130,6 +131,7 @@ class Processes:
         """Begin to start the processes of the plan's START steps."""
         from envctl.engines.local.launch import Launch
         from envctl.engines.local.starting import Starting
+        from envctl.plan.steps import Verb
 
         root = folders.stack(self._state, stack.id)
         names = [name for name in plan.subjects(Verb.START) if name in plan.processes]

@@ -12,7 +12,7 @@ from envctl.engines.local import folders
 from envctl.engines.local.census import COOKIE
 from envctl.model import DATA, Stack
 from envctl.plan import secrets
-from envctl.plan.facts import LABEL_PREFIX
+from envctl.plan.labels import LABEL_PREFIX
 
 _BASIC = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR"})
 _PERSONAL = frozenset({"HOME", "TMPDIR"})  # another user may not enter them

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from envctl.host.config.loading import default_spec, load
-from envctl.host.config.source import find
+from envctl.host.config.default import default_spec
+from envctl.host.config.source import find, repository_root
+
+if TYPE_CHECKING:
+    from envctl.model import EnvironmentSpec
 
 __all__ = ["default_spec", "find", "json_schema", "load", "starter_file", "starter_files"]
+
+
+def load(path: Path | None, start: Path, environ: Mapping[str, str]) -> EnvironmentSpec:
+    """The specification of the configuration file, or the default where there is none.
+
+    Args:
+        path: The file (relative to `start`), or None for the nearest `envctl.yaml` from `start` up to the
+            repository's root.
+        start: The folder to start from.
+        environ: The variables that `${NAME}` in the file refers to.
+
+    Raises:
+        ConfigNotFound: `path` does not exist, or is no file that can be read.
+        ConfigInvalid: The file has errors; all are listed. Also where it is too large or not UTF-8.
+        UnsafeSetting: All that is wrong with the file is that settings are unsafe.
+    """
+    start = Path(os.path.abspath(start))  # noqa: PTH100 -- links stay as the user wrote them
+    file = start / path if path is not None else find(start, repository_root(start))
+    if file is None:
+        return default_spec()
+    from envctl.host.config.loading import load_file
+
+    return load_file(file, start, environ)
 
 
 def json_schema() -> dict[str, Any]:

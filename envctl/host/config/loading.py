@@ -10,15 +10,15 @@ from typing import cast
 
 from envctl.errors import ConfigNotFound
 from envctl.host.config import cross, dependencies, interpolation, source
+from envctl.host.config.default import default_services, default_spec
 from envctl.host.config.keys import ENGINE_OPTIONS, ENGINES, PROJECT_NAME, SERVICE_NAME, SYSTEM, TOP
 from envctl.host.config.nodes import MapNode, Node, YamlError, compose
 from envctl.host.config.problems import Problem, Report, TooMany, did_you_mean, shown
-from envctl.host.config.services import default_service, service, unknown_hint
+from envctl.host.config.services import service, unknown_hint
 from envctl.host.config.values import VARIABLE_NAME, Context, Fields, converted, mapping, matching, one_of, pairs, text
 from envctl.model import LOOPBACK, EngineName, EnvironmentSpec, ServiceSpec
 from envctl.plan.units import duration_s
 
-DEFAULT_SERVICES = ("postgres", "redis", "websocket")
 DEFAULT_READY_TIMEOUT_S = 60.0
 
 _DAY_S = 86_400.0
@@ -29,29 +29,19 @@ _engine = one_of(ENGINES)
 _export = pairs(rf"(?!ENVCTL_){VARIABLE_NAME}")
 
 
-def default_spec() -> EnvironmentSpec:
-    """What there is without any configuration: Postgres, Redis and a WebSocket server."""
-    return EnvironmentSpec(services=_default_services())
-
-
-def load(path: Path | None, start: Path, environ: Mapping[str, str]) -> EnvironmentSpec:
-    """The specification of the configuration file, or the default where there is none.
+def load_file(file: Path, start: Path, environ: Mapping[str, str]) -> EnvironmentSpec:
+    """The specification that a configuration file gives.
 
     Args:
-        path: The file (relative to `start`), or None for the nearest `envctl.yaml` from `start` up to the
-            repository's root.
-        start: The folder to start from.
+        file: The file.
+        start: The folder the caller stands in; messages show the file from there.
         environ: The variables that `${NAME}` in the file refers to.
 
     Raises:
-        ConfigNotFound: `path` does not exist, or is no file that can be read.
+        ConfigNotFound: It does not exist, or is no file that can be read.
         ConfigInvalid: The file has errors; all are listed. Also where it is too large or not UTF-8.
         UnsafeSetting: All that is wrong with the file is that settings are unsafe.
     """
-    start = Path(os.path.abspath(start))  # noqa: PTH100 -- links stay as the user wrote them
-    file = start / path if path is not None else source.find(start, source.repository_root(start))
-    if file is None:
-        return default_spec()
     file = Path(os.path.abspath(file))  # noqa: PTH100
     shown_file = _shown(file, start)
     try:
@@ -85,7 +75,7 @@ def parse(content: str, file: Path, shown_file: str, environ: Mapping[str, str])
 
 def _environment(root: Node | None, context: Context) -> EnvironmentSpec:
     if root is None or (not isinstance(root, MapNode) and getattr(root, "type", "") == "null"):
-        return EnvironmentSpec(services=_default_services(), source=str(context.report.file))
+        return EnvironmentSpec(services=default_services(), source=str(context.report.file))
     top = mapping(root, "", context, "services: {postgres: {}}")
     if top is None:
         return default_spec()
@@ -110,7 +100,7 @@ def _environment(root: Node | None, context: Context) -> EnvironmentSpec:
 
 def _services(fields: Fields) -> Mapping[str, ServiceSpec]:
     if not fields.has("services"):
-        return _default_services()
+        return default_services()
     node = fields.node.items["services"][1]
     found = mapping(node, "services", fields.context, "or leave it out for postgres, redis and websocket")
     if found is None:
@@ -168,10 +158,6 @@ def _address(node: Node, path: str, context: Context) -> str | None:
     except ValueError:
         context.report.add(node, path, f"{shown(value)} is not an IP address", f"such as {LOOPBACK}")
         return None
-
-
-def _default_services() -> Mapping[str, ServiceSpec]:
-    return {name: default_service(name) for name in DEFAULT_SERVICES}
 
 
 def _project_root(file: Path) -> Path:

@@ -44,13 +44,6 @@ _memory = converted(size_bytes, low=MIN_MEMORY, limits="at least 6m")
 _environment = pairs()
 
 
-def default_service(name: str) -> ServiceSpec:
-    """The service a kind gives without any setting."""
-    kind = kinds.get(name)
-    options = {option: setting.default for option, setting in kind.options.items()}
-    return ServiceSpec(name, kind.name, kind.image, ports=kind.ports, options=options)
-
-
 def service(name: str, node: Node, path: str, context: Context) -> ServiceSpec | None:
     """The service `name`; nothing (`redis:`) is the same as an empty mapping."""
     if isinstance(node, ScalarNode) and node.type == "null":

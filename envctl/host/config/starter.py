@@ -8,9 +8,10 @@ from pathlib import Path
 
 from envctl.errors import EnvctlError
 from envctl.host.config import compose_file, evidence
+from envctl.host.config.default import DEFAULT_SERVICES
 from envctl.host.config.drafts import Draft, comment, flow
 from envctl.host.config.keys import PROJECT_NAME
-from envctl.host.config.loading import DEFAULT_SERVICES, parse
+from envctl.host.config.loading import parse
 
 CONFIG_FILE = "envctl.yaml"
 SCHEMA_FILE = ".envctl.schema.json"

@@ -32,7 +32,8 @@ from envctl.model import (
     Stack,
 )
 from envctl.plan.document import compose_document, image_of
-from envctl.plan.facts import LABEL_PREFIX, Facts, KindAssets
+from envctl.plan.facts import Facts, KindAssets
+from envctl.plan.labels import LABEL_PREFIX
 from envctl.plan.planner import plan
 from envctl.plan.processes import is_process
 from envctl.plan.steps import Plan

@@ -11,7 +11,7 @@ from golden_samples import PASSWORD, SAMPLES, facts_of, spec_of
 
 from envctl.model import Capabilities
 from envctl.plan.document import compose_document
-from envctl.plan.facts import LABEL_PREFIX
+from envctl.plan.labels import LABEL_PREFIX
 
 NAMES = [name for name, sample in SAMPLES.items() if sample.observed is None and sample.capabilities.containers]
 

@@ -13,7 +13,8 @@ from golden_samples import EMBEDDED, PASSWORD, PROCESSES, PROGRAMS, SAMPLES, Sam
 from envctl.errors import Unsupported
 from envctl.model import EnvironmentSpec, Program
 from envctl.plan import secrets
-from envctl.plan.facts import LABEL_PREFIX, Facts
+from envctl.plan.facts import Facts
+from envctl.plan.labels import LABEL_PREFIX
 from envctl.plan.planner import plan
 from envctl.plan.processes import definitions
 from envctl.plan.steps import Plan, Verb
