@@ -13,7 +13,7 @@ import pytest
 from faults import engine_proxy, real_docker, silent_engine, slack_s
 from harness import Project
 
-REDIS = "services:\n  redis: {}\n"
+REDIS = "engine: compose\nservices:\n  redis: {}\n"  # `auto` would choose another where this one is broken
 _QUICK_S = 3.0
 
 
