@@ -1,0 +1,8 @@
+/** The value of a variable that `envctl env` has written. */
+export function variable(name: string): string {
+  const value = process.env[name];
+  if (!value) {
+    throw new Error(`${name} is not set: envctl.yaml has no service that gives it`);
+  }
+  return value;
+}
