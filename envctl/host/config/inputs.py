@@ -8,21 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from envctl.host.config.build import IGNORED, MAX_FILES, TooManyFiles
+from envctl.host.config.build import MAX_FILES, TooManyFiles
 from envctl.host.config.nodes import Node
+from envctl.host.config.patterns import MAGIC, Matcher
 from envctl.host.config.problems import shown
 from envctl.host.config.values import Context, items, text
 
 MAX_PATTERNS = 50
 MAX_PATTERN = 200
 FORM = 'patterns from the project\'s root, such as ["src/**", "package.json"]'
-
-_MAGIC = re.compile(r"[*?\[]")
-_ANY = None  # `**`: any folders, or none
-
-Segment = str | re.Pattern[str] | None
-Places = frozenset[tuple[int, int]]
-"""Where in which pattern a path has come to: (number of the pattern, number of its next segment)."""
 
 
 def inputs(node: Node, path: str, context: Context) -> tuple[tuple[str, ...], str] | None:
@@ -66,27 +60,29 @@ def fingerprint(root: Path, patterns: Sequence[str]) -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    for line in sorted(_lines(os.fspath(root), [_compiled(pattern) for pattern in patterns])):
+    for line in sorted(_lines(os.fspath(root), Matcher(patterns))):
         digest.update(line)
     return digest.hexdigest()
 
 
-def _lines(root: str, patterns: Sequence[Sequence[Segment]]) -> Iterator[bytes]:
-    start = _with_skips({(number, 0) for number in range(len(patterns))}, patterns)
-    waiting, looked_at = [(root, start)], 0
+def _lines(root: str, matcher: Matcher) -> Iterator[bytes]:
+    begin = len(root.rstrip("/")) + 1
+    waiting, looked_at = [(root, matcher.start)], 0
     while waiting:
         folder, places = waiting.pop()
         for entry in _entries(folder):
             looked_at += 1
             if looked_at > MAX_FILES:
                 raise TooManyFiles
-            reached = _step(places, entry.name, patterns)
+            reached = matcher.step(places, entry.name)
             if not reached:
                 continue
             if entry.is_dir(follow_symlinks=False):
-                waiting.append((entry.path, reached))
-            elif any(at == len(patterns[number]) for number, at in reached):
-                yield from _line(entry, root)
+                if further := reached - matcher.ends:
+                    waiting.append((entry.path, further))
+            elif reached & matcher.ends and (status := _status(entry)):
+                name = os.fsencode(entry.path[begin:])
+                yield b"%s\0%d\0%d\0%o\n" % (name, status.st_size, status.st_mtime_ns, status.st_mode)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -96,57 +92,12 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
     return []
 
 
-def _line(entry: os.DirEntry[str], root: str) -> Iterator[bytes]:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        try:
-            status = entry.stat()
-        except OSError:  # a link that leads nowhere, or round in a circle
-            status = entry.stat(follow_symlinks=False)
-        name = os.fsencode(os.path.relpath(entry.path, root))
-        yield b"%s\0%d\0%d\0%o\n" % (name, status.st_size, status.st_mtime_ns, status.st_mode)
-
-
-def _step(places: Places, name: str, patterns: Sequence[Sequence[Segment]]) -> Places:
-    """Where the patterns have come to with one more name; empty where none can match any more."""
-    after = set()
-    for number, at in places:
-        if at == len(patterns[number]):
-            continue
-        segment = patterns[number][at]
-        if isinstance(segment, str):
-            if segment == name:
-                after.add((number, at + 1))
-        elif name in IGNORED:
-            continue
-        elif segment is _ANY:
-            after.add((number, at))
-        elif segment.fullmatch(name):
-            after.add((number, at + 1))
-    return _with_skips(after, patterns)
-
-
-def _with_skips(places: set[tuple[int, int]], patterns: Sequence[Sequence[Segment]]) -> Places:
-    """`**` may also stand for nothing."""
-    skipped = {(n, at + 1) for n, at in places if at < len(patterns[n]) and patterns[n][at] is _ANY}
-    return frozenset(places | skipped)  # never two `**` in a row, so one step is enough
-
-
-def _compiled(pattern: str) -> list[Segment]:
-    import fnmatch
-    import warnings
-
-    found: list[Segment] = []
-    for segment in pattern.split("/"):
-        if segment == "**":
-            if found[-1:] != [_ANY]:
-                found.append(_ANY)
-        elif _MAGIC.search(segment):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a set that Python would only warn about is accepted
-                found.append(re.compile(fnmatch.translate(segment)))
-        else:
-            found.append(segment)
-    return found
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """A file's status, a link's own where it leads nowhere or round in a circle; None where it has just gone."""
+    for follow in (True, False):
+        with suppress(OSError):
+            return entry.stat(follow_symlinks=follow)
+    return None
 
 
 def _pattern(node: Node, path: str, context: Context) -> str | None:
@@ -165,7 +116,7 @@ def _pattern(node: Node, path: str, context: Context) -> str | None:
     if not _begins_at_the_root(raw, segments, node, path, context):
         return None
     plain = "/".join(segments)
-    is_folder = raw.endswith("/") or (not _MAGIC.search(plain) and (context.root / plain).is_dir())
+    is_folder = raw.endswith("/") or (not MAGIC.search(plain) and (context.root / plain).is_dir())
     return "/".join([*segments, "**"]) if is_folder else plain
 
 
@@ -183,7 +134,7 @@ def _not_a_pattern(raw: str, segments: Sequence[str]) -> tuple[str, str] | None:
 
 def _begins_at_the_root(raw: str, segments: Sequence[str], node: Node, path: str, context: Context) -> bool:
     """Whether the pattern is not one from the file's folder by mistake: such a one would match nothing, silently."""
-    if context.base == context.root or not segments or _MAGIC.search(segments[0]):
+    if context.base == context.root or not segments or MAGIC.search(segments[0]):
         return True
     if (context.root / segments[0]).exists() or not (context.base / segments[0]).exists():
         return True
