@@ -16,7 +16,7 @@ from envctl.host.config.values import Context, items, text
 
 MAX_PATTERNS = 50
 MAX_PATTERN = 200
-FORM = 'patterns from the project\'s root, such as ["src/**", "package.json"]'
+FORM = 'patterns such as ["src/**", "package.json"]'
 
 
 def inputs(node: Node, path: str, context: Context) -> tuple[tuple[str, ...], str] | None:
@@ -101,23 +101,34 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def _pattern(node: Node, path: str, context: Context) -> str | None:
-    """One pattern in its plain form: no `./`, and a folder is everything below it."""
+    """One pattern from the project's root on, in its plain form: a folder is everything below it."""
     raw = text(node, path, context)
     if raw is None:
         return None
-    segments = [segment for segment in raw.split("/") if segment not in ("", ".")]
-    if raw.startswith(("/", "~")) or ".." in segments:
+    segments = None if raw.startswith(("/", "~")) else _from_root(raw, context)
+    if segments is None:
         hint = "only files inside the project are used"
         context.report.add(node, path, f"{shown(raw)} leads out of the project", hint, unsafe=True)
         return None
     if problem := _not_a_pattern(raw, segments):
         context.report.add(node, path, f"{shown(raw)}: {problem[0]}", problem[1])
         return None
-    if not _begins_at_the_root(raw, segments, node, path, context):
-        return None
     plain = "/".join(segments)
     is_folder = raw.endswith("/") or (not MAGIC.search(plain) and (context.root / plain).is_dir())
     return "/".join([*segments, "**"]) if is_folder else plain
+
+
+def _from_root(raw: str, context: Context) -> list[str] | None:
+    """The pattern's segments, put after those of the file's folder, or None where it leads out."""
+    found = [MAGIC.sub(r"[\g<0>]", name) for name in context.base.relative_to(context.root).parts]
+    for segment in raw.split("/"):
+        if segment == "..":
+            if not found:
+                return None
+            found.pop()
+        elif segment not in ("", "."):
+            found.append(segment)
+    return found
 
 
 def _not_a_pattern(raw: str, segments: Sequence[str]) -> tuple[str, str] | None:
@@ -130,15 +141,3 @@ def _not_a_pattern(raw: str, segments: Sequence[str]) -> tuple[str, str] | None:
     if any("**" in segment and segment != "**" for segment in segments):
         return '"**" stands alone between slashes', "such as src/**/*.js"
     return None
-
-
-def _begins_at_the_root(raw: str, segments: Sequence[str], node: Node, path: str, context: Context) -> bool:
-    """Whether the pattern is not one from the file's folder by mistake: such a one would match nothing, silently."""
-    if context.base == context.root or not segments or MAGIC.search(segments[0]):
-        return True
-    if (context.root / segments[0]).exists() or not (context.base / segments[0]).exists():
-        return True
-    right = f"{context.base.relative_to(context.root).as_posix()}/{raw.removeprefix('./')}"
-    hint = f"inputs are relative to the project's root: {shown(right)}"
-    context.report.add(node, path, f"there is no {shown(segments[0])} in {context.root}", hint)
-    return False

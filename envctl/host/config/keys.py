@@ -133,9 +133,11 @@ class Key:
 
 
 ENGINE_OPTIONS: Mapping[str, Key] = {
-    "postgres_bin": Key("Folder of PostgreSQL's programs for the embedded engine, or system.", TEXT),
-    "redis_bin": Key("A redis-server for the embedded engine, or system.", TEXT),
-    "valkey_bin": Key("A valkey-server for the embedded engine, or system.", TEXT),
+    "postgres_bin": Key(
+        "PostgreSQL for the embedded engine: the folder of its programs, the server's own path, or system.", TEXT
+    ),
+    "redis_bin": Key("redis-server for the embedded engine: its path, its folder, or system.", TEXT),
+    "valkey_bin": Key("valkey-server for the embedded engine: its path, its folder, or system.", TEXT),
 }
 
 TOP: Mapping[str, Key] = {

@@ -402,14 +402,20 @@ def test_odd_patterns_do_no_harm(tree: Path, pattern: str) -> None:
         assert problems(tree, f"services: {{x: {{process: a, inputs: ['{pattern}']}}}}")
 
 
-def test_a_pattern_from_the_wrong_folder_is_told(tree: Path) -> None:
-    """A file below the root names its inputs from the root; where it did not, the right pattern is in the hint."""
-    app = tree / "apps" / "api"
-    (app / "server").mkdir(parents=True)
-    assert process(app, "{process: a, inputs: ['src/**', 'apps/api/server/**', 'later/**']}").fingerprint
-    (found,) = problems(app, "services: {x: {process: a, inputs: ['./server/**']}}")
-    assert 'no "server"' in found["message"]
-    assert '"apps/api/server/**"' in found["hint"]
+def test_patterns_are_relative_to_the_file(tree: Path) -> None:
+    """As all paths of a file are; `..` leads to the rest of the project, and no further."""
+    app = tree / "apps" / "[api]"
+    (app / "src").mkdir(parents=True)
+    settings = "{process: a, inputs: ['src/**', ../../lib/*.ts, ../../package.json]}"
+    found = process(app, settings)
+    assert found.inputs == ("apps/[[]api]/src/**", "lib/*.ts", "package.json")
+    (app / "src" / "new.ts").touch()
+    after = process(app, settings).fingerprint
+    assert after != found.fingerprint
+    (tree / "src" / "a.ts").write_text("another src")
+    assert process(app, settings).fingerprint == after
+    with pytest.raises(UnsafeSetting):
+        process(app, "{process: a, inputs: ['../../../**']}")
 
 
 def test_a_folder_that_cannot_be_read_is_an_error(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
