@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 import docker_presence
-from whole_engine import SESSION, WholeEngine, session_folder
+from harness import Project
+from whole_engine import SESSION, EventRecorder, WholeEngine, session_folder
 
 _OF_PYTEST = {"PYTEST_CURRENT_TEST"}
 _WHOLE_ENGINE = pytest.StashKey[WholeEngine]()
@@ -62,6 +63,39 @@ def unchanged_environ() -> Iterator[None]:
             os.environ.pop(name, None)
         os.environ.update(before)
         pytest.fail(f"this test changed os.environ: {', '.join(changed)}")
+
+
+@pytest.fixture(scope="session")
+def engine_events() -> Iterator[EventRecorder]:
+    """Which container mounted which volume, from the first test with containers on."""
+    recorder = EventRecorder()
+    yield recorder
+    recorder.stop()
+
+
+@pytest.fixture(scope="session")
+def projects_folder() -> Path:
+    """Where the projects are; servers that are not root's must be able to pass through."""
+    folder = session_folder()
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o711)
+    return folder
+
+
+@pytest.fixture
+def make_project(projects_folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Project]]:
+    """Makes projects; each is removed and checked for leaks at the end, whether the test passed or not."""
+    made: list[Project] = []
+
+    def make(name: str = "shop", *, engine: str | None = None) -> Project:
+        events = None if engine == "embedded" else request.getfixturevalue("engine_events")
+        made.append(Project(projects_folder, events=events, name=name, engine=engine))
+        return made[-1]
+
+    yield make
+    left = [line for project in made for line in project.close()]
+    if left:
+        pytest.fail("left behind after the test:\n  " + "\n  ".join(left), pytrace=False)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

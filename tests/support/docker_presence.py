@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 NEEDED_IMAGES = ("busybox:latest", "postgres:18", "python:3.13-slim", "redis:7", "redis:8")
 _LIMIT_S = 20.0
@@ -33,6 +35,26 @@ def missing() -> str | None:
         return f"no Docker Engine answers ({error})"
     absent = [image for image in NEEDED_IMAGES if not docker("image", "ls", "--quiet", image)]
     return f"images are missing: {', '.join(absent)}; scripts/test-images makes them" if absent else None
+
+
+@cache
+def path_without_docker(folder: Path) -> str:
+    """A PATH on which everything is but a docker program.
+
+    Args:
+        folder: Where to put links to what stands beside one.
+    """
+    places: list[str] = []
+    for number, place in enumerate(os.environ.get("PATH", os.defpath).split(os.pathsep)):
+        if os.access(f"{place}/docker", os.X_OK):
+            shadow = folder / f"path-{os.getpid()}-{number}"
+            shadow.mkdir(parents=True)
+            for program in Path(place).iterdir():
+                if not program.name.startswith("docker"):
+                    (shadow / program.name).symlink_to(program)
+            place = str(shadow)
+        places.append(place)
+    return os.pathsep.join(places)
 
 
 @dataclass(frozen=True)

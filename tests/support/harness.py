@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import leaks
-from docker_presence import Thing, docker
+import process_table
+from docker_presence import Thing, docker, path_without_docker
 from leaks import MARK, Traces
-from whole_engine import TEST, EventRecorder
+from whole_engine import TEST, EventRecorder, session_folder
 
 T = TypeVar("T")
 _LEAK_LIMIT_S = 5.0
@@ -46,7 +47,7 @@ _PASSED_ON = (
 def eventually(check: Callable[[], T], *, limit_s: float = 5.0, every_s: float = 0.05) -> T:
     """The first true answer of `check`, or its last answer when `limit_s` is over.
 
-    The one place where the scenario tests sleep.
+    The one place where these tests sleep.
     """
     deadline_s = time.monotonic() + limit_s
     while not (answer := check()) and time.monotonic() < deadline_s:
@@ -85,6 +86,12 @@ class Result:
 class Project:
     """A fresh git repository on branch `main` with one commit, and a state directory of its own.
 
+    Args:
+        folder: Where to make it.
+        events: Which container mounted which volume; None for a project that has no containers.
+        name: Of the repository's folder.
+        engine: What each `up` is asked for, as `--engine`; None for the default. "embedded" can find no Docker.
+
     Attributes:
         root: The repository.
         state: ENVCTL_STATE_DIR, mode 0700.
@@ -93,17 +100,25 @@ class Project:
         environ: The variables every call gets; a test may add to them.
     """
 
-    def __init__(self, folder: Path, *, events: EventRecorder | None = None, name: str = "shop") -> None:
+    def __init__(
+        self, folder: Path, *, events: EventRecorder | None = None, name: str = "shop", engine: str | None = None
+    ) -> None:
         self.mark = uuid.uuid4().hex
+        self.engine = engine
         self.folder = folder / self.mark[:10]
         self.root, self.state = self.folder / name, self.folder / "state"
-        temporary = self.folder / "tmp"
-        for path, mode in ((self.root, 0o755), (self.state, 0o700), (temporary, 0o700)):
+        temporary, run = self.folder / "tmp", self.folder / "run"
+        for path, mode in ((self.root, 0o755), (self.state, 0o700), (temporary, 0o700), (run, 0o711)):
             path.mkdir(parents=True)
             path.chmod(mode)
         self.environ: dict[str, str] = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        if engine == "embedded":
+            self.environ = {name: value for name, value in self.environ.items() if not name.startswith("DOCKER_")}
+            self.environ["PATH"] = path_without_docker(session_folder())
         self.environ |= {
             "ENVCTL_STATE_DIR": str(self.state),
+            "ENVCTL_RUN_DIR": str(run),
+            "ENVCTL_CACHE_DIR": str(session_folder() / "cache"),
             MARK: self.mark,
             "TMPDIR": str(temporary),
             "GIT_CONFIG_GLOBAL": os.devnull,
@@ -114,7 +129,11 @@ class Project:
                 for what in ("NAME", "EMAIL")
             },
         }
-        self.traces = Traces(self.mark, self.folder, self.root, self.state, temporary, events=events)
+        self.traces = Traces(
+            *(self.mark, self.folder, self.root, self.state, temporary, run),
+            containers=engine != "embedded",
+            events=events,
+        )
         self._started: list[subprocess.Popen[str]] = []
         self.git("init", "--quiet", "--initial-branch=main")
         self.write("README", "A project of a test.\n")
@@ -190,6 +209,8 @@ class Project:
     def _popen(
         self, args: tuple[str, ...], env: Mapping[str, str] | None, cwd: Path | None, stdin: int
     ) -> subprocess.Popen[str]:
+        if args[0] == "up" and self.engine and "--engine" not in args:
+            args = ("up", "--engine", self.engine, *args[1:])
         return subprocess.Popen(
             [sys.executable, "-m", "envctl", *args],
             cwd=cwd or self.root,
@@ -241,6 +262,60 @@ class Project:
         found: dict[str, Any] = json.loads(self.docker("inspect", self.containers()[service]))[0]
         return found
 
+    # -- what runs, on whichever engine ------------------------------------------------------------------------------
+
+    def instances(self, environment: str = "") -> dict[str, str]:
+        """Service → what is different after each of its starts; only of what runs now.
+
+        Args:
+            environment: Name of the environment, where there are several.
+        """
+        if self.traces.containers:
+            return {service: f"{one['Id']} {one['State']['StartedAt']}" for service, one in self._running(environment)}
+        return {name: f"{one.pid} {one.start_ticks}" for name, one in self.first_processes(environment).items()}
+
+    def _running(self, environment: str) -> list[tuple[str, dict[str, Any]]]:
+        things = [thing for thing in self.labelled() if thing.noun == "container"]
+        wanted = [t for t in things if environment in ("", t.labels["dev.envctl.environment"])]
+        found = json.loads(self.docker("inspect", *(thing.id for thing in wanted))) if wanted else []
+        names = {thing.id: thing.labels["dev.envctl.service"] for thing in wanted}
+        return [(names[one["Id"]], one) for one in found if one["State"]["Running"]]
+
+    def service_folders(self, environment: str = "") -> dict[str, Path]:
+        """Service → its folder in the state directory, of services that are processes."""
+        found: dict[str, Path] = {}
+        for file in self.state.glob("stacks/*/*/definition.json"):
+            labels = json.loads(file.read_bytes())["labels"]
+            if environment in ("", labels["dev.envctl.environment"]):
+                found[file.parent.name] = file.parent
+        return found
+
+    def first_processes(self, environment: str = "") -> dict[str, process_table.Process]:
+        """Service → its first process, of services that are processes and run now."""
+        found: dict[str, process_table.Process] = {}
+        for name, folder in self.service_folders(environment).items():
+            with suppress(FileNotFoundError):
+                known = json.loads((folder / "process.json").read_bytes())["process"]
+                now = process_table.look_at(known["pid"])
+                if now is not None and now.start_ticks == known["start_ticks"]:
+                    found[name] = now
+        return found
+
+    def processes(self) -> dict[int, process_table.Process]:
+        """Every process of this project that has not ended."""
+        self.traces.notice()
+        return leaks.processes(self.traces)
+
+    def kill(self, service: str) -> None:
+        """`kill -9` of a service's first process."""
+        before = self.instances()
+        if self.traces.containers:
+            self.docker("kill", self.containers()[service])
+        else:
+            self.traces.notice()
+            os.kill(self.first_processes()[service].pid, signal.SIGKILL)
+        assert eventually(lambda: service in before and service not in self.instances()), f"{service} did not end"
+
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def leaks(self, *, limit_s: float = _LEAK_LIMIT_S) -> list[str]:
@@ -268,19 +343,19 @@ class Project:
         self._remove_own()
         complaints = self._sweep()
         left = self.leaks(limit_s=limit_s)
-        for thing in leaks.owned_objects(self.traces) if left else ():
-            _force_away(thing)
+        if left:
+            leaks.force_away(self.traces)
         return left and [*left, *complaints]
 
     def _remove_own(self) -> None:
         for thing in leaks.owned_objects(self.traces):
             if thing.labels.get(TEST) == self.mark:
-                _force_away(thing)
+                leaks.remove_thing(thing)
 
     def _sweep(self) -> list[str]:
         """`down --all`, then `down --purge` of each environment whose data that has kept."""
         calls: list[Result] = []
-        if self._has_rows() or self.labelled():
+        if self._has_rows() or self.labelled() or any(self.state.glob("stacks/*")):
             calls.append(self.run("down", "--all", cwd=self.folder))
         try:
             rows = self.traces.rows("SELECT checkout, branch, label FROM environments WHERE state = 'down'")
@@ -299,14 +374,6 @@ class Project:
             return bool(self.traces.rows("SELECT 1 FROM environments"))
         except Exception:  # noqa: BLE001 - a damaged registry, which the next command repairs
             return True
-
-
-def _force_away(thing: Thing) -> None:
-    with suppress(RuntimeError, subprocess.TimeoutExpired):
-        if thing.noun == "container":
-            docker("rm", "--force", "--volumes", thing.id)
-        else:
-            docker(thing.noun, "rm", thing.id)
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

@@ -1,28 +1,33 @@
 """The leak oracle: what one test project left behind, on the engine, among the processes, on disk, in the registry.
 
 Only what can be told to be this project's is looked at, so that tests can run side by side: by the label with its
-checkout or its registry's id, by the mark in the environment of its processes, by its folders, by the ports and Compose
-projects its registry has shown.
+checkout or its registry's id, by the mark in the environment of its processes or the cookie of its stacks, by its
+folders, by the ports and Compose projects its registry has shown, by what its servers wrote down of themselves.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
+import signal
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
+import process_table
 from docker_presence import Thing, docker, things
+from process_table import Process
 from whole_engine import CHECKOUT, TEST, EventRecorder
 
 MARK = "ENVCTL_TEST_MARK"
 REGISTRY = "dev.envctl.registry"
 _PORTS = range(20000, 30000)
-_LISTENING = "0A"
 # What `down` leaves in the state directory, and nothing else: the registry, the locks, room for a full disk, and the
 # logs that a failed `up` keeps for `envctl logs`.
 _STAYS = ("registry.db", "registry-id", "reserve", "locks/*.lock", "environments/*/failed/*.log")
@@ -38,9 +43,14 @@ class Traces:
         checkout: Its repository.
         state: Its state directory.
         temporary: Its TMPDIR.
+        run: Its ENVCTL_RUN_DIR.
+        containers: Whether it may have things on a Docker Engine.
         registry_ids: Ids its registry has had.
         ports: Ports its registry has leased.
         stacks: Compose projects its registry has had.
+        stack_ids: Ids of the stacks it has had.
+        servers: Its services' first processes, and when they were started.
+        memory: Ids of the shared memory that its servers had.
         allowed_files: Patterns, relative to the state directory, of what this test expects there.
         written: Files of the project that the test wrote, and what it wrote.
         events: Which container mounted which volume.
@@ -51,24 +61,42 @@ class Traces:
     checkout: Path
     state: Path
     temporary: Path
+    run: Path
+    containers: bool = True
     registry_ids: set[str] = field(default_factory=set)
     ports: set[int] = field(default_factory=set)
     stacks: set[str] = field(default_factory=set)
+    stack_ids: set[str] = field(default_factory=set)
+    servers: dict[int, int] = field(default_factory=dict)
+    memory: set[int] = field(default_factory=set)
     allowed_files: set[str] = field(default_factory=set)
     written: dict[str, bytes | None] = field(default_factory=dict)
     events: EventRecorder | None = None
 
     def notice(self) -> None:
-        """Learn from the registry as it is now; one that cannot be read teaches nothing."""
+        """Learn from the registry and the files as they are now; what cannot be read teaches nothing."""
+        self._notice_processes()
         with suppress(sqlite3.Error, OSError):
             for rows, known in (
                 (self.rows("SELECT value FROM meta WHERE key = 'registry_id'"), self.registry_ids),
                 (self.rows("SELECT port FROM port_leases"), self.ports),
                 (self.rows("SELECT project FROM stacks"), self.stacks),
+                (self.rows("SELECT id FROM stacks"), self.stack_ids),
             ):
                 known.update(row[0] for row in rows)
         with suppress(OSError):
             self.registry_ids.add((self.state / "registry-id").read_text().strip())
+
+    def _notice_processes(self) -> None:
+        """Learn from what envctl and the servers wrote down."""
+        for file in (self.state / "stacks").glob("*/*/process.json"):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                process = json.loads(file.read_bytes())["process"]
+                self.servers[int(process["pid"])] = int(process["start_ticks"])
+        for file in (*self.state.glob("stacks/*/*/data/postmaster.pid"), *self.run.glob("*/*/*/postmaster.pid")):
+            with suppress(OSError, ValueError, IndexError):
+                self.memory.add(int(file.read_text().splitlines()[6].split()[1]))
+        self.stack_ids.update(folder.name for folder in (self.state / "stacks").glob("*"))
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         """Rows of the registry, read only. Raises sqlite3.Error where it is damaged; none where it is not there."""
@@ -109,6 +137,8 @@ def find(traces: Traces) -> list[str]:
         _images,
         _listeners,
         _processes,
+        _memory,
+        _run_root,
         _state_files,
         _temporary_files,
         _rows,
@@ -120,6 +150,8 @@ def find(traces: Traces) -> list[str]:
 
 def owned_objects(traces: Traces) -> list[Thing]:
     """Containers, networks and volumes of the project, unnamed volumes included."""
+    if not traces.containers:
+        return []
     mounted = traces.mounted()
     return [thing for thing in things() if traces.owns(thing) or (thing.noun == "volume" and thing.id in mounted)]
 
@@ -130,45 +162,29 @@ def _objects(traces: Traces) -> Iterator[str]:
 
 
 def _images(traces: Traces) -> Iterator[str]:
+    if not traces.containers:
+        return
     for name in docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").splitlines():
         if any(name.startswith(f"{stack}-") for stack in traces.stacks):
             yield f"image {name}"
 
 
+def processes(traces: Traces) -> dict[int, Process]:
+    """The processes of the project that have not ended."""
+    return process_table.belonging(f"{MARK}={traces.mark}", traces.folder, traces.stack_ids)
+
+
 def _listeners(traces: Traces) -> Iterator[str]:
-    """Ports that this project had and that are still open, unless somebody else's container has them by now."""
-    open_ports = {port: inode for port, inode in _listening() if port in _PORTS}
-    suspects = {port for port in open_ports if port in traces.ports}
-    marked = {pid for pid, _ in _marked(traces)}
-    holders = _holders(set(open_ports.values())) if open_ports else {}
-    for port, inode in open_ports.items():
+    """Ports that this project had and that are still open, unless somebody else has them by now."""
+    suspects = [(port, inode) for port, inode in process_table.listening() if port in _PORTS or port in traces.ports]
+    ours = processes(traces)
+    holders = process_table.holders({inode for _, inode in suspects}) if suspects else {}
+    for port, inode in suspects:
         pid = holders.get(inode)
-        if pid in marked:
+        if pid in ours:
             yield f"listener on port {port}, process {pid}"
-        elif port in suspects and _is_proxy(pid) and port not in _published():
+        elif traces.containers and port in traces.ports and _is_proxy(pid) and port not in _published():
             yield f"docker-proxy on port {port}, though no container publishes it"
-
-
-def _listening() -> Iterator[tuple[int, str]]:
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with suppress(OSError):
-            for line in Path(table).read_text().splitlines()[1:]:
-                columns = line.split()
-                if columns[3] == _LISTENING:
-                    yield int(columns[1].rsplit(":", 1)[1], 16), columns[9]
-
-
-def _holders(inodes: set[str]) -> dict[str, int]:
-    """Socket → the process that holds it; processes of other users cannot be looked into."""
-    found: dict[str, int] = {}
-    for entry in _proc():
-        with suppress(OSError):
-            for fd in (entry / "fd").iterdir():
-                with suppress(OSError):
-                    inode = str(fd.readlink()).removeprefix("socket:[").removesuffix("]")
-                    if inode in inodes:
-                        found[inode] = int(entry.name)
-    return found
 
 
 def _is_proxy(pid: int | None) -> bool:
@@ -184,24 +200,21 @@ def _published() -> set[int]:
 
 
 def _processes(traces: Traces) -> Iterator[str]:
-    for pid, command in _marked(traces):
-        yield f"process {pid}: {command}"
+    for pid, process in processes(traces).items():
+        yield f"process {pid}: {process.command[:200]}"
 
 
-def _marked(traces: Traces) -> Iterator[tuple[int, str]]:
-    """Processes that were started with the project's mark, or whose arguments name its folder."""
-    mark, folder = f"{MARK}={traces.mark}".encode(), str(traces.folder).encode()
-    for entry in _proc():
-        if int(entry.name) == os.getpid():
-            continue
-        with suppress(OSError):  # it ends just now, or is another user's
-            command = (entry / "cmdline").read_bytes()
-            if mark in (entry / "environ").read_bytes().split(b"\0") or folder in command:
-                yield int(entry.name), command.replace(b"\0", b" ").decode(errors="replace")[:200].strip()
+def _memory(traces: Traces) -> Iterator[str]:
+    for segment in process_table.memory_of(traces.memory, traces.servers):
+        yield f"shared memory {segment.id} ({segment.size} bytes, made by process {segment.creator})"
 
 
-def _proc() -> Iterator[Path]:
-    return (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
+def _run_root(traces: Traces) -> Iterator[str]:
+    """Data that lies outside of the state directory; copies of programs are no data."""
+    for entry in sorted(traces.run.iterdir()) if traces.run.is_dir() else ():
+        if entry.name != "programs":
+            services = [str(path.relative_to(traces.run)) for path in sorted(entry.glob("*/*"))]
+            yield f"data {', '.join(services) or entry.name}"
 
 
 def _state_files(traces: Traces) -> Iterator[str]:
@@ -209,10 +222,9 @@ def _state_files(traces: Traces) -> Iterator[str]:
         name = file.relative_to(traces.state).as_posix()
         if not any(fnmatch(name, pattern) for pattern in (*_STAYS, *traces.allowed_files)):
             yield f"state file {name}"
-    environments = traces.state / "environments"
-    for folder in environments.iterdir() if environments.is_dir() else ():
+    for folder in (*traces.state.glob("environments/*"), *traces.state.glob("stacks/*")):
         if folder.is_dir() and not any(_files(folder)):
-            yield f"state folder environments/{folder.name}"
+            yield f"state folder {folder.relative_to(traces.state)}"
 
 
 def _temporary_files(traces: Traces) -> Iterator[str]:
@@ -251,3 +263,25 @@ def _project_files(traces: Traces) -> Iterator[str]:
             yield f"project file {name} is new"
         elif traces.written[name] is not None and file.read_bytes() != traces.written[name]:
             yield f"project file {name} was changed"
+
+
+def force_away(traces: Traces) -> None:
+    """End and remove what was found, so that the next test is not disturbed by it. Complains of nothing."""
+    for thing in owned_objects(traces):
+        remove_thing(thing)
+    for pid in processes(traces):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    for segment in process_table.memory_of(traces.memory, traces.servers):
+        process_table.remove_memory(segment)
+    for folder in (traces.state / "stacks", traces.run):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_thing(thing: Thing) -> None:
+    """Remove a container, network or volume of the engine. Complains of nothing."""
+    with suppress(RuntimeError, subprocess.TimeoutExpired):
+        if thing.noun == "container":
+            docker("rm", "--force", "--volumes", thing.id)
+        else:
+            docker(thing.noun, "rm", thing.id)
