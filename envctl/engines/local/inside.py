@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 
 from envctl.engines.local import account, folders, labelled, records
 from envctl.errors import StateDamaged
+from envctl.host.signals import shielded
 from envctl.model import DATA
 from envctl.plan import secrets
 
 if TYPE_CHECKING:
+    import subprocess
     from types import FrameType
 
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # as `docker exec`, and every shell
@@ -45,28 +47,32 @@ def run(folder: Path, command: Sequence[str], environ: Mapping[str, str], limit_
     """
     import subprocess
 
-    definition, cwd = _definition(folder)
-    environment = _environment(folder, definition, environ, _BASIC)
+    record, cwd = _service(folder)
+    environment = _environment(folder, record, environ, _BASIC)
+    started: list[subprocess.Popen[bytes]] = []
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=cwd,
-            env=environment,
-            start_new_session=True,
-        )
+        with shielded():  # a signal while it is being started would lose it
+            started.append(
+                subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    cwd=cwd,
+                    env=environment,
+                    start_new_session=True,
+                )
+            )
+        (process,) = started
+        output, _ = process.communicate(timeout=limit_s)
     except OSError as error:
         return _refusal(command[0], cwd, error)
-    with process:
-        try:
-            output, _ = process.communicate(timeout=limit_s)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)  # not waited for yet: the number is still its own
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise TimeoutError(f"it took longer than {limit_s:g} s") from error
-            raise
+    except BaseException as error:
+        for process in started:
+            _kill(process)
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise TimeoutError(f"it took longer than {limit_s:g} s") from error
+        raise
     return _exit_code(process.returncode), output.decode(errors="replace")
 
 
@@ -96,27 +102,30 @@ def execute(
     """
     import subprocess
 
-    definition, cwd = _definition(folder)
-    environment = {**_environment(folder, definition, environ, _BASIC | _PERSONAL), **(variables or {})}
+    record, cwd = _service(folder)
+    environment = {**_environment(folder, record, environ, _BASIC | _PERSONAL), **(variables or {})}
+    started: list[subprocess.Popen[bytes]] = []
     with _terminal_given_away():
         try:
-            process = subprocess.Popen(command, stdin=None if stdin else subprocess.DEVNULL, cwd=cwd, env=environment)
+            with shielded():  # as above
+                reads = None if stdin else subprocess.DEVNULL
+                started.append(subprocess.Popen(command, stdin=reads, cwd=cwd, env=environment))
+            return _exit_code(started[0].wait())
         except OSError as error:
             code, text = _refusal(command[0], cwd, error)
             sys.stderr.write(text)
             return code
-        try:
-            return _exit_code(process.wait())
         except BaseException:
-            process.terminate()
-            process.wait()
+            for process in started:
+                process.terminate()
+                process.wait()
             raise
 
 
 # -- what it gets ----------------------------------------------------------------------------------------------------
 
 
-def _definition(folder: Path) -> tuple[records.ProcessRecord, str]:
+def _service(folder: Path) -> tuple[records.ProcessRecord, str]:
     """The service's record, and the folder its programs run in."""
     record = records.read(folder)
     return record, str(record.definition.get("cwd") or folder)
@@ -132,7 +141,7 @@ def _environment(
     environment = {**(environ if definition.get("inherits") else known), **_filled(folder, record, own)}
     programs = [str(Path(path).parent) for path in definition.get("paths", {}).values()]
     path = [str(folder / "bin"), *dict.fromkeys(programs), environment.get("PATH", os.defpath)]
-    environment["PATH"] = os.pathsep.join(path)
+    environment |= {"PATH": os.pathsep.join(path), "PWD": str(definition.get("cwd") or folder)}
     if record.cookie:
         environment[records.COOKIE_VARIABLE] = record.cookie
     return environment
@@ -155,6 +164,15 @@ def _filled(folder: Path, record: records.ProcessRecord, own: Mapping[str, str])
 
 
 # -- how it ends -----------------------------------------------------------------------------------------------------
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program with all of its process group."""
+    if process.returncode is None:  # not waited for: the number is still its own
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _exit_code(returned: int) -> int:

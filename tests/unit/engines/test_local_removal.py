@@ -171,6 +171,34 @@ def test_what_cannot_be_removed_is_named(stacks: Stacks) -> None:
     assert not stacks.folder(stack).exists()
 
 
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
+def test_a_full_disk_does_not_stop_it(tmp_path: Path) -> None:
+    """`down` is how space is won back: it needs none."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount a small disk")
+    try:
+        with stacks_in(disk) as stacks:
+            stack = stacks.stack()
+            stacks.up(stack, {"db": definition(persist=True, data="db-data"), "app": shell("yes")})
+            (stacks.folder(stack) / "db" / "data").mkdir()
+            fill = stacks.folder(stack) / "db" / "data" / "filled"
+            with fill.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+                while True:
+                    file.write(b"x" * 4096)
+            everyone = stacks.carriers(stack) | stacks.keepers(stack)
+            done = removal.remove(stacks.state, stack, purge=False)
+            assert (done.counts, len(done.kept), done.left) == ({"process": 2}, 1, ())
+            assert not [pid for pid in everyone if is_running(pid)]
+            assert removal.remove(stacks.state, stack, purge=True).left == ()
+            assert not stacks.folder(stack).exists()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 # -- data that persists ----------------------------------------------------------------------------------------------
 
 
