@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from envctl.errors import Busy, CannotWrite, EnvctlError, Interrupted
 from envctl.host import clock, files, locks, owner, paths
+from envctl.host.copy import spread
 from envctl.model import Owner
 
 _CONTENT, _COMPLETE = "content", "complete"
@@ -206,6 +207,7 @@ def working_folder(below: Path, account: tuple[int, int] | None = None) -> Itera
     """
     me = owner.current()
     _sweep_folders(below)
+    spread(str(below))
     folder = below / f".work.{me.pid}-{me.start_ticks}-{os.urandom(4).hex()}.tmp"
     folder.mkdir(mode=0o700)
     try:
