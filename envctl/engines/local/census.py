@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from envctl.engines.local.records import ProcessRecord
@@ -12,6 +12,8 @@ COOKIE = "ENVCTL_PROCESS"
 """Name of the variable that every process of a service has in its environment."""
 
 _ENDED = frozenset("ZX")
+_MARKER = f"\0{COOKIE}=".encode()
+_MOST_VARIABLES_BYTES = 1 << 20
 
 
 class Process(NamedTuple):
@@ -37,10 +39,30 @@ class Process(NamedTuple):
         return self.state in _ENDED
 
 
-def take() -> dict[int, Process]:
-    """Every process that can be seen, by id. It takes about 10 µs for each."""
-    found = (look_at(int(name)) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - quicker
-    return {process.pid: process for process in found if process}
+class Everyone(dict[int, Process]):
+    """Every process that could be seen, by id.
+
+    Attributes:
+        unsettled: Whether some ended while we looked: such a one may have left a child that was not seen.
+    """
+
+    unsettled = False
+
+
+def take() -> Everyone:
+    """A look at every process. It takes about 15 µs for each."""
+    everyone = Everyone()
+    for pid in _newest_first():
+        if process := look_at(pid):
+            everyone[pid] = process
+        else:
+            everyone.unsettled = True
+    return everyone
+
+
+def _newest_first() -> list[int]:
+    """All ids, in the order in which they are given: those that may be gone in a moment come first."""
+    return [int(name) for name in reversed(os.listdir("/proc")) if name.isdecimal()]  # noqa: PTH208 - quicker
 
 
 def look_at(pid: int) -> Process | None:
@@ -61,15 +83,23 @@ def carriers(everyone: Mapping[int, Process], *, since_ticks: int) -> dict[str, 
         since_ticks: Older processes are not looked at.
     """
     found: dict[str, set[int]] = {}
-    marker = f"\0{COOKIE}=".encode()
     for process in everyone.values():
-        if process.start_ticks < since_ticks or process.ended:
-            continue
-        variables = b"\0" + _read(f"/proc/{process.pid}/environ", 1024**2)
-        _, found_it, rest = variables.partition(marker)
-        if found_it:
-            found.setdefault(rest.partition(b"\0")[0].decode(errors="replace"), set()).add(process.pid)
+        if process.start_ticks >= since_ticks and not process.ended and (cookie := _cookie(process.pid)):
+            found.setdefault(cookie, set()).add(process.pid)
     return found
+
+
+def newest(cookies: Collection[str], number: int) -> Iterator[Process]:
+    """Those of the `number` youngest processes that carry one of the cookies, each as soon as it is seen."""
+    for pid in _newest_first()[:number]:
+        process = look_at(pid)
+        if process and not process.ended and _cookie(pid) in cookies:
+            yield process
+
+
+def _cookie(pid: int) -> str:
+    variables = b"\0" + _read(f"/proc/{pid}/environ", _MOST_VARIABLES_BYTES)
+    return variables.partition(_MARKER)[2].partition(b"\0")[0].decode(errors="replace")
 
 
 def descendants(everyone: Mapping[int, Process], roots: Collection[int], *, but: int = 0) -> dict[int, int]:

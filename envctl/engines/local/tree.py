@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -23,6 +23,8 @@ from envctl.model import Owner
 _KILL_LIMIT_S = 5.0  # for the kernel to end what was killed; a process that waits for a broken disk takes longer
 _LOOK_AGAIN_S = 0.02  # while processes are killed that may be making others
 _KEEPER_LIMIT_S = 1.0
+_MOST_DOUBTS = 5  # looks that found none of ours while other processes ended: on a busy machine they always do
+_NEWEST = 32
 _PROCESS_GROUP = 1 << 2  # PIDFD_SIGNAL_PROCESS_GROUP of the kernel's include/uapi/linux/pidfd.h, since Linux 6.9
 
 
@@ -82,9 +84,9 @@ def end(stops: Iterable[Stop], *, keepers: bool = True) -> list[str]:
     return left
 
 
-def _look(records: Sequence[ProcessRecord]) -> tuple[dict[int, Process], dict[str, set[int]]]:
+def _look(records: Sequence[ProcessRecord]) -> tuple[census.Everyone, dict[str, set[int]]]:
     if not records:
-        return {}, {}
+        return census.Everyone(), {}
     everyone = census.take()
     oldest = min(record.process.start_ticks for record in records if record.process)
     return everyone, census.carriers(everyone, since_ticks=oldest)
@@ -114,27 +116,37 @@ class _Family:
         self._alive: dict[int, Process] = {}  # by descriptor
         self._sent: dict[int, _Level] = {}
         self._refused: dict[int, str] = {}
-        self._unsure = False
+        self._unsure, self._doubts = False, 0
+        self.flees = False  # or may do so
+
+    @property
+    def _runs_us(self) -> bool:
+        return os.environ.get(census.COOKIE) == self.record.cookie
 
     @property
     def descriptors(self) -> list[int]:
         """Of all that is known to be alive."""
         return list(self._alive)
 
-    def look(self, everyone: Mapping[int, Process], carrying: Iterable[int]) -> bool:
-        """Find processes that are not known yet; whether any are alive."""
-        known = set(self._alive.values())
-        identities = {(process.pid, process.start_ticks) for process in known}
+    def look(self, everyone: census.Everyone, carrying: Iterable[int]) -> bool:
+        """Find processes that are not known yet; whether any are, or may be, alive."""
+        identities = {(process.pid, process.start_ticks) for process in self._alive.values()}
         self._unsure = False
         for pid, via in census.family(self.record, everyone, carrying).items():
             process = everyone[pid]
             if (pid, process.start_ticks) not in identities:
                 self._take(process, everyone[via] if via is not None else None)
+        if self._alive:
+            self._doubts = 0
+        elif everyone.unsettled and self._doubts < _MOST_DOUBTS:
+            self._doubts += 1
+            self._unsure = True
         return bool(self._alive) or self._unsure
 
     def _take(self, process: Process, via: Process | None) -> None:
         fd = _open(process)
         if fd is None:
+            self._unsure = True  # gone in this moment, and it may have left a child
             return
         parent = census.look_at(via.pid) if via else None
         if via and (parent is None or parent.start_ticks != via.start_ticks):
@@ -157,7 +169,8 @@ class _Family:
     def act(self, now: float) -> float | None:
         """Send what is due; when to act again, or None to give up."""
         level = self._level(now)
-        if level is _Level.KILLED and self._first is not None:
+        self.flees = level is _Level.KILLED and not self._runs_us
+        if level is _Level.KILLED and self._first is not None and not self._runs_us:
             with suppress(OSError):  # all of the group at one moment, so that none can fork away; newer kernels only
                 signal.pidfd_send_signal(self._first, signal.SIGKILL, None, _PROCESS_GROUP)
         for fd in self._alive:
@@ -209,9 +222,9 @@ class _Family:
             os.close(fd)
 
 
-def _end_all(families: Sequence[_Family]) -> Mapping[int, Process]:
+def _end_all(families: Sequence[_Family]) -> census.Everyone:
     """End them; the last look at all processes."""
-    everyone: Mapping[int, Process] = {}
+    everyone = census.Everyone()
     active = list(families)
     while active:
         everyone, carrying = _look([one.record for one in active])
@@ -219,9 +232,26 @@ def _end_all(families: Sequence[_Family]) -> Mapping[int, Process]:
         now = clock.monotonic_s()
         due = {one: one.act(now) for one in active}
         active = [one for one in active if due[one] is not None]
+        _catch({one.record.cookie for one in active if one.flees})
         if active:
             _wait(active, min(at_s for at_s in due.values() if at_s is not None))
     return everyone
+
+
+def _catch(cookies: Collection[str]) -> None:
+    """Kill what flees by forking all the time: none of it lives as long as a look at everyone takes.
+
+    Args:
+        cookies: Of services that are being killed, but none that runs us.
+    """
+    if not cookies:
+        return
+    for process in census.newest(cookies, _NEWEST):
+        fd = _open(process)
+        if fd is not None:
+            with suppress(OSError):
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+            os.close(fd)
 
 
 def _wait(families: Sequence[_Family], until_s: float) -> None:

@@ -269,7 +269,7 @@ def test_full_disk_ends_neither_service_nor_keeper(tmp_path: Path) -> None:
     with _tiny_disk(tmp_path / "disk") as disk, Kept(disk) as kept:
         ballast = disk / "ballast"
         ballast.write_bytes(bytes(200_000))
-        talk = "seq 1 20000; read x < %s; echo after; sleep 100"
+        talk = "seq 1 20000; read x < %s; while :; do echo after; sleep 0.05; done"
         fifo = tmp_path / "fifo"
         os.mkfifo(fifo)
         kept.start("a", ["sh", "-c", talk % fifo])
