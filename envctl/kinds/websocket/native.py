@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,8 +28,9 @@ def find(options: Mapping[str, str], environ: Mapping[str, str]) -> Program:  # 
             fix=["pip install 'envctl[embedded]'", "or use containers: `--engine compose`"],
             subject={"missing": missing},
         )
+    version = ".".join(map(str, sys.version_info[:3]))
     folder = os.path.dirname(sys.executable)  # noqa: PTH120 - on the fast path
-    return Program("Python", platform.python_version(), folder, {"python": sys.executable})
+    return Program("Python", version, folder, {"python": sys.executable})
 
 
 def _has(name: str) -> bool:
