@@ -43,26 +43,27 @@ class Everyone(dict[int, Process]):
     """Every process that could be seen, by id.
 
     Attributes:
-        unsettled: Whether some ended while we looked: such a one may have left a child that was not seen.
+        settled: Whether nothing was started while we looked: then nothing can be missing.
     """
 
-    unsettled = False
+    settled = True
 
 
 def take() -> Everyone:
     """A look at every process. It takes about 15 µs for each."""
-    everyone = Everyone()
-    for pid in _newest_first():
-        if process := look_at(pid):
-            everyone[pid] = process
-        else:
-            everyone.unsettled = True
+    before = last_id()
+    found = (look_at(int(name)) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - quicker
+    everyone = Everyone((process.pid, process) for process in found if process)
+    everyone.settled = last_id() == before
     return everyone
 
 
-def _newest_first() -> list[int]:
-    """All ids, in the order in which they are given: those that may be gone in a moment come first."""
-    return [int(name) for name in reversed(os.listdir("/proc")) if name.isdecimal()]  # noqa: PTH208 - quicker
+def last_id() -> int:
+    """The id that was given last, to a process or a thread; 0 where that is not told."""
+    try:
+        return int(_read("/proc/loadavg", 100).split()[-1])
+    except (ValueError, IndexError):
+        return 0
 
 
 def look_at(pid: int) -> Process | None:
@@ -89,12 +90,16 @@ def carriers(everyone: Mapping[int, Process], *, since_ticks: int) -> dict[str, 
     return found
 
 
-def newest(cookies: Collection[str], number: int) -> Iterator[Process]:
-    """Those of the `number` youngest processes that carry one of the cookies, each as soon as it is seen."""
-    for pid in _newest_first()[:number]:
+def newest(number: int) -> Iterator[tuple[Process, str]]:
+    """Those of the last `number` ids that still mean a process (or a thread), the youngest first, with their cookies.
+
+    It takes 50 µs from the reading of an id to the process, where `take` takes milliseconds.
+    """
+    last = last_id()
+    for pid in range(last, max(0, last - number), -1):
         process = look_at(pid)
-        if process and not process.ended and _cookie(pid) in cookies:
-            yield process
+        if process and not process.ended:
+            yield process, _cookie(pid)
 
 
 def _cookie(pid: int) -> str:

@@ -23,8 +23,7 @@ from envctl.model import Owner
 _KILL_LIMIT_S = 5.0  # for the kernel to end what was killed; a process that waits for a broken disk takes longer
 _LOOK_AGAIN_S = 0.02  # while processes are killed that may be making others
 _KEEPER_LIMIT_S = 1.0
-_MOST_DOUBTS = 5  # looks that found none of ours while other processes ended: on a busy machine they always do
-_NEWEST = 32
+_SWEEPS, _NEWEST = 8, 32  # what flees by forking is always among the youngest processes
 _PROCESS_GROUP = 1 << 2  # PIDFD_SIGNAL_PROCESS_GROUP of the kernel's include/uapi/linux/pidfd.h, since Linux 6.9
 
 
@@ -116,11 +115,11 @@ class _Family:
         self._alive: dict[int, Process] = {}  # by descriptor
         self._sent: dict[int, _Level] = {}
         self._refused: dict[int, str] = {}
-        self._unsure, self._doubts = False, 0
-        self.flees = False  # or may do so
+        self.unsure = self.killing = False
 
     @property
-    def _runs_us(self) -> bool:
+    def runs_us(self) -> bool:
+        """Whether a program of the service runs us."""
         return os.environ.get(census.COOKIE) == self.record.cookie
 
     @property
@@ -128,30 +127,24 @@ class _Family:
         """Of all that is known to be alive."""
         return list(self._alive)
 
-    def look(self, everyone: census.Everyone, carrying: Iterable[int]) -> bool:
-        """Find processes that are not known yet; whether any are, or may be, alive."""
+    def look(self, everyone: census.Everyone, carrying: Iterable[int]) -> None:
+        """Find processes that are not known yet."""
         identities = {(process.pid, process.start_ticks) for process in self._alive.values()}
-        self._unsure = False
+        self.unsure = False
         for pid, via in census.family(self.record, everyone, carrying).items():
             process = everyone[pid]
             if (pid, process.start_ticks) not in identities:
                 self._take(process, everyone[via] if via is not None else None)
-        if self._alive:
-            self._doubts = 0
-        elif everyone.unsettled and self._doubts < _MOST_DOUBTS:
-            self._doubts += 1
-            self._unsure = True
-        return bool(self._alive) or self._unsure
 
     def _take(self, process: Process, via: Process | None) -> None:
         fd = _open(process)
         if fd is None:
-            self._unsure = True  # gone in this moment, and it may have left a child
+            self.unsure = True  # gone in this moment, and it may have left a child
             return
         parent = census.look_at(via.pid) if via else None
         if via and (parent is None or parent.start_ticks != via.start_ticks):
             os.close(fd)  # whose child it is we know only of a parent that lived all the while
-            self._unsure = True
+            self.unsure = True
             return
         self._alive[fd] = process
         self._sent[fd] = _Level.NONE
@@ -169,8 +162,8 @@ class _Family:
     def act(self, now: float) -> float | None:
         """Send what is due; when to act again, or None to give up."""
         level = self._level(now)
-        self.flees = level is _Level.KILLED and not self._runs_us
-        if level is _Level.KILLED and self._first is not None and not self._runs_us:
+        self.killing = level is _Level.KILLED
+        if self.killing and self._first is not None and not self.runs_us:
             with suppress(OSError):  # all of the group at one moment, so that none can fork away; newer kernels only
                 signal.pidfd_send_signal(self._first, signal.SIGKILL, None, _PROCESS_GROUP)
         for fd in self._alive:
@@ -228,30 +221,39 @@ def _end_all(families: Sequence[_Family]) -> census.Everyone:
     active = list(families)
     while active:
         everyone, carrying = _look([one.record for one in active])
-        active = [one for one in active if one.look(everyone, carrying.get(one.record.cookie, ()))]
+        for one in active:
+            one.look(everyone, carrying.get(one.record.cookie, ()))
+        active = _not_done(active, settled=everyone.settled)
         now = clock.monotonic_s()
         due = {one: one.act(now) for one in active}
         active = [one for one in active if due[one] is not None]
-        _catch({one.record.cookie for one in active if one.flees})
         if active:
             _wait(active, min(at_s for at_s in due.values() if at_s is not None))
     return everyone
 
 
-def _catch(cookies: Collection[str]) -> None:
-    """Kill what flees by forking all the time: none of it lives as long as a look at everyone takes.
+def _not_done(families: Sequence[_Family], *, settled: bool) -> list[_Family]:
+    """The families of which processes are alive; what flees by forking all the time, a look at everyone misses."""
+    missed = {one.record.cookie for one in families if not one.runs_us and (one.killing or not one.descriptors)}
+    seen: set[str] = set()
+    for _ in range(0 if settled or not missed else _SWEEPS):
+        before = census.last_id()
+        seen = _sweep(missed)
+        if seen or census.last_id() == before:
+            break
+    return [one for one in families if one.descriptors or one.unsure or one.record.cookie in seen]
 
-    Args:
-        cookies: Of services that are being killed, but none that runs us.
-    """
-    if not cookies:
-        return
-    for process in census.newest(cookies, _NEWEST):
-        fd = _open(process)
-        if fd is not None:
+
+def _sweep(cookies: Collection[str]) -> set[str]:
+    """Kill the youngest processes that carry one of the cookies, each at once; which cookies were seen."""
+    seen = set()
+    for process, cookie in census.newest(_NEWEST):
+        if cookie in cookies and (fd := _open(process)) is not None:
+            seen.add(cookie)
             with suppress(OSError):
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
             os.close(fd)
+    return seen
 
 
 def _wait(families: Sequence[_Family], until_s: float) -> None:
@@ -262,19 +264,18 @@ def _wait(families: Sequence[_Family], until_s: float) -> None:
         poll.register(fd, select.POLLIN)
     look = not all(one.descriptors for one in families)
     while not look:
-        left_s = until_s - clock.monotonic_s()
-        if left_s <= 0:
-            return
+        left_s = max(0.0, until_s - clock.monotonic_s())
         for fd, _ in poll.poll(left_s * 1000):
             poll.unregister(fd)
             look |= whose[fd].ended(fd)
+        look |= left_s == 0.0
 
 
 def _open(process: Process) -> int | None:
     """A descriptor of exactly this process, or None where it is gone."""
     try:
         fd = os.pidfd_open(process.pid)
-    except ProcessLookupError:
+    except OSError:  # it is gone, or a thread
         return None
     now = census.look_at(process.pid)
     if now is None or now.start_ticks != process.start_ticks:
