@@ -82,20 +82,30 @@ def projects_folder() -> Path:
     return folder
 
 
-@pytest.fixture
-def make_project(projects_folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Project]]:
-    """Makes projects; each is removed and checked for leaks at the end, whether the test passed or not."""
+def _projects(folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Project]]:
     made: list[Project] = []
 
     def make(name: str = "shop", *, engine: str | None = None) -> Project:
         events = None if engine == "embedded" else request.getfixturevalue("engine_events")
-        made.append(Project(projects_folder, events=events, name=name, engine=engine))
+        made.append(Project(folder, events=events, name=name, engine=engine))
         return made[-1]
 
     yield make
     left = [line for project in made for line in project.close()]
     if left:
         pytest.fail("left behind after the test:\n  " + "\n  ".join(left), pytrace=False)
+
+
+@pytest.fixture
+def make_project(projects_folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Project]]:
+    """Makes projects; each is removed and checked for leaks at the end, whether the test passed or not."""
+    yield from _projects(projects_folder, request)
+
+
+@pytest.fixture(scope="module")
+def make_shared_project(projects_folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Project]]:
+    """The same for tests of one file that only look at an environment."""
+    yield from _projects(projects_folder, request)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -10,7 +10,7 @@ from harness import Project
 ENGINES = [pytest.param("compose", marks=pytest.mark.engine), "embedded"]
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     """Name of the engine."""
     return str(request.param)
