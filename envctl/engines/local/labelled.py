@@ -47,6 +47,7 @@ def write(root: Path, stack: Stack, plan: Plan) -> None:
             [lease.service, lease.port_name, lease.container_port, lease.host_port, lease.fixed]
             for lease in stack.ports
         ],
+        "services": sorted(plan.processes),
         "persistent": sorted(name for name, definition in plan.processes.items() if definition.get("persist")),
     }
     text = json.dumps(content, ensure_ascii=False)
@@ -62,6 +63,12 @@ def credentials(root: Path) -> dict[str, dict[str, str]]:
     """The stack's secrets, by service and name; none where the file is missing or damaged."""
     found = read(root).get("credentials")
     return found if isinstance(found, dict) else {}
+
+
+def services(root: Path) -> frozenset[str] | None:
+    """The services the stack was last started with; None where the file is missing or damaged."""
+    told = read(root).get("services")
+    return frozenset(map(str, told)) if isinstance(told, list) else None
 
 
 def persistent(root: Path, known: Mapping[str, records.ProcessRecord]) -> frozenset[str]:

@@ -100,7 +100,8 @@ def _end_all(
     root: Path, known: Mapping[str, ProcessRecord], persistent: frozenset[str]
 ) -> tuple[int, set[str], list[str]]:
     """How many services had been started, those that could not be ended, and what of them is left."""
-    strays = _strays(root, {record.cookie for record in known.values()})
+    whole = labelled.services(root) == {name for name, record in known.items() if record.process is not None}
+    strays = [] if whole else _strays(root, {record.cookie for record in known.values()})
     stops = [_stop(record, intact=name in persistent) for name, record in known.items()]
     left = tree.end([*stops, *(_stop(record, intact=False) for record in strays)])
     started = sum(record.process is not None for record in known.values()) + len(strays)

@@ -13,7 +13,7 @@ import pytest
 from local_stacks import REGISTRY, Stacks, definition, stacks_in
 
 from envctl.engines.base import Found
-from envctl.engines.local import folders, labelled
+from envctl.engines.local import folders, labelled, records, removal
 from envctl.model import Stack
 
 
@@ -84,6 +84,20 @@ def test_a_service_that_exited_is_no_mere_data(stacks: Stacks) -> None:
     stacks.up(stack, {"app": definition("true", persist=True, data="app-data")})
     (stacks.folder(stack) / "app" / "data").mkdir()
     assert not find(stacks)[0].only_data
+
+
+def test_data_that_goes_with_down_is_no_mere_data(stacks: Stacks) -> None:
+    """What a killed `down` left of data that nobody wanted to keep is still to be removed."""
+    stack = stacks.stack()
+    for name in ("app", "db"):
+        (stacks.folder(stack) / name / "data").mkdir(parents=True)
+    stacks.up(stack, {"app": definition(data="app-data"), "db": definition(persist=True, data="db-data")})
+    for record in stacks.records(stack).values():
+        removal.end(record, intact=True)
+        (record.folder / records.PROCESS).unlink()
+    assert not find(stacks)[0].only_data
+    removal.remove(stacks.state, stack, purge=False)
+    assert find(stacks)[0].only_data
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"engine": "embedded", "labels": null}', "\0" * 99])
