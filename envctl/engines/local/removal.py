@@ -100,12 +100,13 @@ def _end_all(
     root: Path, known: Mapping[str, ProcessRecord], persistent: frozenset[str]
 ) -> tuple[int, set[str], list[str]]:
     """How many services had been started, those that could not be ended, and what of them is left."""
-    whole = labelled.services(root) == {name for name, record in known.items() if record.process is not None}
+    started = frozenset(name for name, record in known.items() if record.process is not None)
+    whole = labelled.services(root) == started
     strays = [] if whole else _strays(root, {record.cookie for record in known.values()})
     stops = [_stop(record, intact=name in persistent) for name, record in known.items()]
     left = tree.end([*stops, *(_stop(record, intact=False) for record in strays)])
-    started = sum(record.process is not None for record in known.values()) + len(strays)
-    return started, {name for name, record in known.items() if left and _is_alive(record)}, left
+    alive = {name for name, record in known.items() if left and _is_alive(record)}
+    return len(started) + len(strays), alive, left
 
 
 def _stop(record: ProcessRecord, *, intact: bool) -> tree.Stop:
