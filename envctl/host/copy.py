@@ -15,7 +15,6 @@ import os
 import stat
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, BinaryIO, NamedTuple
 
@@ -41,8 +40,7 @@ class Entry(NamedTuple):
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """A packed folder, open.
 
     Attributes:
@@ -55,7 +53,7 @@ class Packed:
     fd: int
     folders: tuple[str, ...]
     files: tuple[Entry, ...]
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any]
 
     @property
     def size_bytes(self) -> int:

@@ -7,10 +7,9 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from envctl.errors import EngineFailed
 from envctl.host import programs
@@ -30,8 +29,7 @@ _HBA += "local replication all scram-sha-256\nhost replication all all scram-sha
 _REBUILT = re.compile(r".*/\d+_(?:fsm|vm)|(?:.*/)?pg_internal\.init|postmaster\.(?:opts|pid)")
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(NamedTuple):
     """Everything that shapes a cluster.
 
     Attributes:

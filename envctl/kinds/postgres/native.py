@@ -6,15 +6,16 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from envctl.errors import EngineNotInstalled
 from envctl.host import account as accounts
 from envctl.host import programs, reach
 from envctl.host.account import Account
-from envctl.kinds.postgres import leftovers, store, verifier
-from envctl.kinds.postgres.cluster import Recipe
 from envctl.model import Program
+
+if TYPE_CHECKING:
+    from envctl.kinds.postgres.cluster import Recipe
 
 _OPTION = "postgres_bin"
 _SYSTEM = "system"
@@ -101,6 +102,8 @@ def prepare(
         StateDenied: Data that is to survive belongs to another user.
         Busy: A server runs on it already.
     """
+    from envctl.kinds.postgres import leftovers, store, verifier
+
     assert data is not None  # noqa: S101 - this kind always has data
     accounts.make_home(data, account)
     _find_client(definition, folder)
@@ -119,6 +122,8 @@ def prepare(
 
 
 def _recipe(definition: Mapping[str, Any]) -> Recipe:
+    from envctl.kinds.postgres.cluster import Recipe
+
     setup, paths = definition["setup"], definition["paths"]
     version = str(definition["program"]).rsplit(" ", 1)[-1]
     return Recipe(paths["postgres"], paths["initdb"], version, setup["user"], setup["database"])
@@ -126,6 +131,8 @@ def _recipe(definition: Mapping[str, Any]) -> Recipe:
 
 def discard(data: Path) -> None:
     """What is to be done before the data of a server that has ended is removed. Never raises."""
+    from envctl.kinds.postgres import leftovers
+
     leftovers.remove_memory(data)
 
 
