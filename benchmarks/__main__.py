@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from benchmarks import machine
 from benchmarks.figures import Row
-from benchmarks.measures import FAMILIES
-from benchmarks.options import Options
+from benchmarks.measures import FAMILIES, WITHOUT_DOCKER
+from benchmarks.options import QUICK, Options
 from benchmarks.page import RESULTS
 from benchmarks.process import BenchmarkError
 from benchmarks.sandbox import Sandbox, sandbox
@@ -22,16 +23,20 @@ from benchmarks.table import as_json, as_text
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0 where everything could be measured, budgets missed or not; `--strict` makes a miss 1."""
     asked = _parse(arguments)
-    options = Options(1, (3,)) if asked.quick else Options(asked.runs, tuple(asked.at_once))
+    options = QUICK if asked.quick else Options(asked.runs, tuple(asked.at_once), asked.embedded_at_once)
     rows: list[Row] = []
-    facts: dict[str, object] = {}
+    facts: dict[str, Any] = {}
     code = 0
     try:
         with sandbox() as place:
             facts |= machine.facts(place.environ)
             _tell("preparing")
             place.prepare()
-            code = _measure(place, asked.only or list(FAMILIES), options, rows)
+            possible = FAMILIES if place.docker else WITHOUT_DOCKER
+            facts["skipped"] = [family for family in asked.only or FAMILIES if family not in possible]
+            for family in facts["skipped"]:
+                _tell(f"{family}: skipped, no Docker Engine with Compose v2 answers here")
+            code = _measure(place, [family for family in asked.only or FAMILIES if family in possible], options, rows)
     except KeyboardInterrupt:
         _tell("interrupted; everything was removed")
         code = 130
@@ -74,6 +79,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5, help="figures per command (default 5; quick commands get more)")
     parser.add_argument(
         "--at-once", type=int, nargs="*", default=[10, 25, 40], metavar="N", help="environments brought up at once"
+    )
+    parser.add_argument(
+        "--embedded-at-once", type=int, default=30, metavar="N", help="the same on the embedded engine (default 30)"
     )
     parser.add_argument("--only", nargs="+", choices=list(FAMILIES), help="only these families")
     parser.add_argument("--quick", action="store_true", help="one figure each, three at once: does it work at all")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import median
 
 
@@ -52,12 +53,12 @@ class Row:
     Attributes:
         family: The measure's module.
         what: What was measured.
-        unit: `ms`, `s` or `MiB`.
+        unit: `ms`, `s`, `MiB`, or `ms/s`: milliseconds of a processor in each second.
         ours: envctl's figures.
         peer: The peer's, or None where it has none.
         budget: What ours had to keep.
         failed: How many of our commands failed.
-        note: What a reader must know beside the figures.
+        note: What a reader must know beside the figures; in the family `imports`, who imports it first.
     """
 
     family: str
@@ -72,6 +73,10 @@ class Row:
     def in_ms(self) -> Row:
         """The same, with figures taken in seconds told in milliseconds."""
         return replace(self, ours=_thousandfold(self.ours), peer=_thousandfold(self.peer) if self.peer else None)
+
+    def beside(self, label: str) -> Row:
+        """The same, with the peer's figures under another name."""
+        return replace(self, peer=replace(self.peer, label=label) if self.peer else None)
 
     @property
     def ratio(self) -> float | None:
@@ -95,13 +100,27 @@ class Row:
 
 def interleave(rounds: int, commands: Mapping[str, Callable[[], float]]) -> dict[str, Series]:
     """Take figures A B C, then B C A, …: each round asks every command once, so that a slow minute slows all alike."""
-    labels = list(commands)
-    taken: dict[str, list[float]] = {label: [] for label in labels}
+    cycles = {label: partial(_only, command) for label, command in commands.items()}
+    return {label: phases[""] for label, phases in contest(rounds, cycles).items()}
+
+
+def contest(rounds: int, cycles: Mapping[str, Callable[[], Mapping[str, float]]]) -> dict[str, dict[str, Series]]:
+    """The same for commands that belong together, such as `up` and `down`: label -> phase -> its figures."""
+    labels = list(cycles)
+    taken: dict[str, dict[str, list[float]]] = {label: {} for label in labels}
     for turn in range(rounds):
         first = turn % len(labels)
         for label in (*labels[first:], *labels[:first]):
-            taken[label].append(commands[label]())
-    return {label: Series(label, tuple(values)) for label, values in taken.items()}
+            for phase, value in cycles[label]().items():
+                taken[label].setdefault(phase, []).append(value)
+    return {
+        label: {phase: Series(label, tuple(values)) for phase, values in phases.items()}
+        for label, phases in taken.items()
+    }
+
+
+def _only(command: Callable[[], float]) -> Mapping[str, float]:
+    return {"": command()}
 
 
 def series(label: str, values: Sequence[float]) -> Series:

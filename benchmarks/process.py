@@ -146,6 +146,25 @@ def run(argv: Sequence[str], cwd: Path, environ: Mapping[str, str], limit_s: flo
         return child.finish(limit_s)
 
 
+def up_and_down(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> dict[str, float]:
+    """A peer that says one line on stdout when it is up, and goes down when its stdin ends: seconds of both.
+
+    Raises:
+        BenchmarkError: It did not come up, or failed.
+    """
+    began_s = time.perf_counter()
+    with running(argv, cwd, environ, talk=True) as child:
+        if not child.await_output(120.0):
+            child.stop()
+            raise BenchmarkError(f"{' '.join(argv)} did not come up\n{child.finish(10.0).err}")
+        up_s = time.perf_counter() - began_s
+        asked_s = time.perf_counter()
+        assert child.process.stdin
+        child.process.stdin.close()
+        child.finish(60.0).checked()
+        return {"up": up_s, "down": time.perf_counter() - asked_s}
+
+
 def _thread(work: Callable[[IO[str]], None], stream: IO[str]) -> threading.Thread:
     thread = threading.Thread(target=work, args=(stream,), daemon=True)
     thread.start()

@@ -8,23 +8,50 @@ from typing import Any
 
 from benchmarks.figures import Budget, Row, Series
 
+_SMALL = 10  # below that, a whole number says too little
+_IMPORTS = "imports"
+IMPORTS_HEAD = ("imported", "ms", "ms without what it imports itself", "first asked for by")
 HEAD = ("measure", "unit", "envctl: median (min-max)", "n", "peer: median (min-max)", "peer", "ratio", "budget", "")
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """Aligned columns; notes below."""
-    lines = [HEAD, *(cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([*table, *(f"  {row.what}: {row.note}" for row in rows if row.note)])
+    """Aligned columns; notes below. Imports in a table of their own."""
+    measured, imported = apart(rows)
+    notes = [f"  {row.what}: {row.note}" for row in measured if row.note]
+    parts = [[*_aligned([HEAD, *map(cells, measured)]), *notes]] if measured else []
+    parts += [_aligned([IMPORTS_HEAD, *map(_import_cells, imported)])] if imported else []
+    return "\n\n".join("\n".join(part) for part in parts)
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
     """A table for a page; notes below."""
-    lines = [HEAD, tuple("---" for _ in HEAD), *(cells(row) for row in rows)]
-    table = [f"| {' | '.join(line)} |" for line in lines]
     notes = [f"- {row.what}: {row.note}" for row in rows if row.note]
+    table = _markdown([HEAD, *map(cells, rows)])
     return "\n".join([*table, "", *notes] if notes else table)
+
+
+def imports_as_markdown(rows: Sequence[Row]) -> str:
+    """The rows of the family `imports`, as a table for a page."""
+    return "\n".join(_markdown([IMPORTS_HEAD, *map(_import_cells, rows)]))
+
+
+def apart(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """What was measured, and what was imported."""
+    return [row for row in rows if row.family != _IMPORTS], [row for row in rows if row.family == _IMPORTS]
+
+
+def _aligned(lines: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def _markdown(lines: Sequence[tuple[str, ...]]) -> list[str]:
+    return [f"| {' | '.join(line)} |" for line in (lines[0], tuple("---" for _ in lines[0]), *lines[1:])]
+
+
+def _import_cells(row: Row) -> tuple[str, ...]:
+    alone = f"{row.peer.median:.1f}" if row.peer else "-"
+    return row.what, f"{row.ours.median:.1f}", alone, row.note
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -44,7 +71,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def _spread(taken: Series, unit: str) -> str:
-    digits = 2 if unit == "s" else 0
+    digits = 2 if unit == "s" else 1 if unit in {"MiB", "ms/s"} and taken.median < _SMALL else 0
     middle = f"{taken.median:.{digits}f}"
     return middle if len(taken.values) == 1 else f"{middle} ({taken.least:.{digits}f}-{taken.most:.{digits}f})"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.process import Finished, run
+from benchmarks.process import BenchmarkError, Finished, run
 
 PEER = Path(__file__).with_name("peer")
 _UP_LIMIT_S = 900.0  # forty at once on two cores
@@ -20,6 +20,16 @@ def docker(environ: Mapping[str, str], *args: str) -> str:
     return run(["docker", *args], Path("/"), environ).checked().out
 
 
+def docker_answers(environ: Mapping[str, str]) -> bool:
+    """Whether there is an engine, and Compose v2 to use it with."""
+    try:
+        docker(environ, "version", "--format", "{{.Server.Version}}")
+        docker(environ, "compose", "version", "--short")
+    except (BenchmarkError, FileNotFoundError):
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class EnvctlProject:
     """envctl in one checkout.
@@ -28,11 +38,13 @@ class EnvctlProject:
         program: The installed console script: what a user starts.
         root: The checkout.
         environ: The command's environment.
+        engine: What `up` is told to use, or "" where envctl decides.
     """
 
     program: str
     root: Path
     environ: Mapping[str, str]
+    engine: str = ""
 
     def argv(self, *args: str) -> list[str]:
         """The command line."""
@@ -45,7 +57,7 @@ class EnvctlProject:
     @property
     def up_argv(self) -> list[str]:
         """Bring it up, with time enough on a machine that is full."""
-        return self.argv("up", "--timeout", "10m")
+        return self.argv("up", *(("--engine", self.engine) if self.engine else ()), "--timeout", "10m")
 
     def up(self, variables: Mapping[str, str] | None = None) -> Finished:
         """Bring it up."""

@@ -5,9 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks.figures import Row
-from benchmarks.measures import concurrency, containers, latency, lifecycle, memory, queries, ready
+from benchmarks.measures import (
+    concurrency,
+    containers,
+    embedded,
+    idle,
+    imports,
+    latency,
+    lifecycle,
+    memory,
+    queries,
+    ready,
+)
 from benchmarks.options import Options
 from benchmarks.sandbox import Sandbox
+
+WITHOUT_DOCKER: Mapping[str, Callable[[Sandbox, Options], list[Row]]] = {
+    "embedded": embedded.measure,
+    "embedded-idle": idle.measure_one,
+    "embedded-parallel": idle.measure_many,
+    "imports": imports.measure,
+}
+"""What can be measured where there is no Docker, too; peers that need it are left out there."""
 
 FAMILIES: Mapping[str, Callable[[Sandbox, Options], list[Row]]] = {
     "lifecycle": lifecycle.measure,
@@ -17,4 +36,5 @@ FAMILIES: Mapping[str, Callable[[Sandbox, Options], list[Row]]] = {
     "testcontainers": containers.measure,
     "memory": memory.measure,
     "concurrency": concurrency.measure,
+    **WITHOUT_DOCKER,
 }
