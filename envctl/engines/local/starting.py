@@ -17,6 +17,7 @@ from envctl.plan.labels import LABEL_PREFIX
 _BASIC = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR"})
 _PERSONAL = frozenset({"HOME", "TMPDIR"})  # another user may not enter them
 _COOKIE_BYTES = 16
+_PRIVATE = 0o077
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Starting:
         cookie: What marks its processes.
         secrets: Its own secrets, by name.
         address: On which it listens.
+        umask: Ours for a program of the repository: what it makes in the working tree is as if started by hand.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Starting:
     cookie: str
     secrets: Mapping[str, str] = field(repr=False)
     address: str
+    umask: int = _PRIVATE
 
     @classmethod
     def of(
@@ -95,6 +98,7 @@ class Starting:
             cookie=cookie,
             secrets=stack.credentials.get(name, {}),
             address=stack.publish_address,
+            umask=_umask() if definition["inherits"] else _PRIVATE,
         )
 
     @property
@@ -138,6 +142,7 @@ class Starting:
             "cookie": self.cookie,
             "boot_id": boot_id,
             "log_limit_bytes": folders.LOG_LIMIT_BYTES,
+            "umask": self.umask,
         }
 
 
@@ -147,6 +152,13 @@ def _given(environ: Mapping[str, str], cwd: str, *, inherits: bool, as_other: bo
         return {**environ, "PWD": cwd}
     basic = {key: value for key, value in environ.items() if key in _BASIC or key.startswith("LC_")}
     return {key: value for key, value in basic.items() if not (as_other and key in _PERSONAL)}
+
+
+def _umask() -> int:
+    """Ours. To ask is to set, which holds for all threads: not to be called by two of them at once."""
+    ours = os.umask(_PRIVATE)
+    os.umask(ours)
+    return ours
 
 
 def _portable(text: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _NO_PROGRAM = 127  # as shells have it
+_PRIVATE = 0o077
 
 
 class Service:
@@ -27,7 +28,7 @@ class Service:
 
     Args:
         request: name, folder, argv, cwd, environment, account ([uid, gid] or null), stdin (text, may be empty), cookie,
-            boot_id, log_limit_bytes.
+            boot_id, log_limit_bytes; umask, where what it makes is not for its user alone.
 
     Attributes:
         pid: Its first process.
@@ -116,7 +117,7 @@ class Service:
             for fd, number in ((reader, 0), (writer, 1), (writer, 2)):
                 os.dup2(fd, number)
             _default_signals()
-            os.umask(0o077)
+            os.umask(self._request.get("umask", _PRIVATE))
             step = "account"
             _switch(self._request["account"], writer)
             step = "chdir"
