@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from envctl import engines
 from envctl.conductor import gather
 from envctl.conductor.place import Place
 from envctl.conductor.rendering import as_yaml
 from envctl.host.registry import EnvironmentRecord
-from envctl.model import Capabilities
 from envctl.plan import planner
 from envctl.plan.steps import Plan
+
+_USUAL_VERSION = "25.0"
 
 
 def plan_text(place: Place) -> str:
@@ -24,24 +26,26 @@ def document_text(place: Place, *, inline_secrets: bool) -> str:
         inline_secrets: Whether the secrets stand in the document, so that it works without any variable set.
     """
     found = place.find()
-    plan = _provisional_plan(place, compose=True)
+    plan = _compose_plan(place, found)
     credentials = gather.credentials_for(place.spec, found.stack.credentials if found else {})
-    return as_yaml(plan.document, credentials, inline=inline_secrets)
+    return as_yaml(plan, credentials, inline=inline_secrets)
 
 
-def _provisional_plan(place: Place, *, compose: bool = False) -> Plan:
-    """The plan; with `compose` as for a stack of containers of which nothing is there, whatever the engine."""
+def _compose_plan(place: Place, found: EnvironmentRecord | None) -> Plan:
+    """The plan for a stack of containers of which nothing is there, whatever the engine and without asking it."""
+    engine = engines.create("compose", place.selection.environ)
+    if found is None or found.stack.engine != engine.name:
+        found = gather.unclaimed(place, engine)
+    capabilities = engine.capabilities(str(found.details.get("engine_version") or _USUAL_VERSION))
+    return planner.plan(place.spec, gather.facts_for(place, found, found.stack, capabilities, None, engine))
+
+
+def _provisional_plan(place: Place) -> Plan:
     found = place.find()
     engine = place.engine(found, planning=True)
     if found is None:
         found = gather.unclaimed(place, engine)
-    capabilities = engine.capabilities(_recorded_version(found) if compose else None)
-    if compose and not capabilities.containers:
-        capabilities = Capabilities("compose")
-    look = None if compose else engine.survey(found.stack, place.registry.registry_id, whole=True)
-    facts = gather.facts_for(place, found, found.stack, capabilities, look, engine, images=not compose)
+    capabilities = engine.capabilities()
+    look = engine.survey(found.stack, place.registry.registry_id, whole=True)
+    facts = gather.facts_for(place, found, found.stack, capabilities, look, engine, images=True)
     return planner.plan(place.spec, facts)
-
-
-def _recorded_version(found: EnvironmentRecord) -> str:
-    return str(found.details.get("engine_version") or "25.0")

@@ -6,31 +6,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from envctl.plan import secrets
+from envctl.plan.steps import Plan
 
 _HOW = """\
 # Made by `envctl render`. Try it with: docker compose -f THIS_FILE up
+"""
+_LEFT_OUT = """\
+# Not in this file, since they run as processes of this machine:
 """
 _NEEDS = """\
 # The secrets are not in this file: Compose takes them from these variables (envctl render --secrets puts them in).
 """
 
 
-def as_yaml(document: Mapping[str, object], credentials: Mapping[str, Mapping[str, str]], *, inline: bool) -> str:
-    """The document as YAML.
+def as_yaml(plan: Plan, credentials: Mapping[str, Mapping[str, str]], *, inline: bool) -> str:
+    """The plan's Compose document as YAML.
 
     Args:
-        document: The Compose document.
+        plan: The plan; what it runs as processes is named in a comment.
         credentials: The stack's secrets.
         inline: Whether the secrets stand in the text, as configs, which is all Compose takes inline; otherwise the
             text says which variables it needs.
     """
     import yaml
 
-    values = secrets.environment(credentials)
-    shown: Any = _inlined(document, values) if inline else document
+    values = secrets.environment({name: own for name, own in credentials.items() if name not in plan.processes})
+    shown: Any = _inlined(plan.document, values) if inline else plan.document
+    how = _HOW + (_LEFT_OUT + f"#   {', '.join(plan.processes)}\n" if plan.processes else "")
     needs = "" if inline else _NEEDS + "".join(f"#   {name}\n" for name in sorted(values))
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return _HOW + needs + str(yaml.dump(shown, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120))
+    return how + needs + str(yaml.dump(shown, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
 def _inlined(document: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:

@@ -139,13 +139,14 @@ def services_of_kind(environment: EnvironmentSpec, kind: str) -> list[ServiceSpe
     return [service for service in environment.services.values() if service.kind == kind]
 
 
-def needs_container(service: ServiceSpec, why: str | None = None) -> Unsupported:
-    """The error for a service that an engine without containers cannot run, with the ways out."""
+def needs_container(service: ServiceSpec, why: str | None = None, *ways_out: str) -> Unsupported:
+    """The error for a service that an engine without containers cannot run, with the ways out, `ways_out` first."""
     wants = f"image {service.image}" if service.image else "an image that is built"
     return Unsupported(
         f'service "{service.name}" needs a container ({wants}), and the embedded engine has none',
         cause=why,
         fix=[
+            *ways_out,
             "run it with Docker: envctl up --engine compose",
             f"or run the repository's own program: services.{service.name}.process",
             f"or leave services.{service.name} out of the file used here (envctl up --file OTHER)",

@@ -17,8 +17,8 @@ class PortSpec:
 
     Attributes:
         name: How the port is called in references, `{mailer.smtp.port}`; the main port comes first in its service.
-        container_port: Where the service listens inside. A process listens on the leased port itself, and this only tells
-            its ports apart: `auto` ones have numbers from 65536 on, which are no port's.
+        container_port: Where the service listens inside. A process listens on the leased port itself, and this only
+            tells its ports apart: `auto` ones have numbers from 65536 on, which are no port's.
         host_port: A port fixed by the user, or None for a leased one. A fixed port is never replaced by another.
     """
 

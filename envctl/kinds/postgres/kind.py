@@ -86,9 +86,15 @@ class Postgres(Kind):
         folder: str,
     ) -> Native:
         """The server alone, on TCP: a socket's path in the data folder could be longer than the kernel takes."""
-        wanted, found = _major_of_official(service.image or self.image), program.version.split(".")[0]
+        found = program.version.split(".")[0]
+        # The default image is nobody's wish: whoever names other programs in engine_options wants those.
+        wanted = "" if service.image == self.image else _major_of_official(service.image or "")
         if wanted not in ("", found):
-            raise needs_container(service, f"what serves Postgres here is {program.name} {program.version}")
+            other = (
+                f"or image: postgres:{found}, which is what serves here; or name others in engine_options.postgres_bin"
+            )
+            why = f"what serves Postgres here is {program.name} {program.version}"
+            raise needs_container(service, why, *([other] if wanted else []))
         own = (f"listen_addresses={listen}", f"port={reach[service.name].port}", "unix_socket_directories=")
         # An idle environment is to be small: since 18 three processes wait for reads to do ahead.
         small = ("io_method=sync",) if int(found) >= 18 else ()

@@ -71,8 +71,8 @@ class WebSocket(Kind):
         folder: str,
     ) -> Native:
         """The bundled server, by a Python that has what it needs."""
-        if not is_bundled(service):
-            raise needs_container(service)
+        if not is_bundled(service) or service.command:
+            raise needs_container(service, "its command is one of the image's" if service.command else None)
         mine = reach[service.name]
         settings = {
             "PYTHONPATH": folder,

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from envctl.conductor.rendering import as_yaml
+from envctl.plan.steps import Plan
 
 DOCUMENT: dict[str, Any] = {
     "name": "envctl-shop",
@@ -18,13 +19,14 @@ DOCUMENT: dict[str, Any] = {
     "secrets": {"redis_password": {"environment": "ENVCTL_SECRET_REDIS_PASSWORD"}},
     "configs": {"c": {"content": "line\n"}},
 }
+PLAN = Plan("shop", "compose", (), DOCUMENT)
 PASSWORD = "s3cret"
 CREDENTIALS = {"redis": {"password": PASSWORD}}
 
 
 def test_without_secrets_none_is_in_the_text() -> None:
     """By default the document names the variables it needs, in a comment, and holds no secret."""
-    text = as_yaml(DOCUMENT, CREDENTIALS, inline=False)
+    text = as_yaml(PLAN, CREDENTIALS, inline=False)
     assert PASSWORD not in text
     assert "ENVCTL_SECRET_REDIS_PASSWORD" in text.split("\nname:")[0]
     assert yaml.safe_load(text) == DOCUMENT
@@ -32,7 +34,7 @@ def test_without_secrets_none_is_in_the_text() -> None:
 
 def test_with_secrets_nothing_else_is_needed() -> None:
     """With its secrets the document refers to no variable: they are files as before, and values where named."""
-    text = as_yaml(DOCUMENT, CREDENTIALS, inline=True)
+    text = as_yaml(PLAN, CREDENTIALS, inline=True)
     document = yaml.safe_load(text)
     assert "${" not in text
     assert "secrets" not in document
@@ -47,5 +49,13 @@ def test_with_secrets_nothing_else_is_needed() -> None:
 def test_the_document_itself_is_not_changed() -> None:
     """Rendering is looking."""
     before = copy.deepcopy(DOCUMENT)
-    as_yaml(DOCUMENT, CREDENTIALS, inline=True)
+    as_yaml(PLAN, CREDENTIALS, inline=True)
     assert before == DOCUMENT
+
+
+def test_processes_are_named_and_left_out() -> None:
+    """Who runs the file by hand learns which services are not in it, and is asked for none of their secrets."""
+    plan = Plan("shop", "compose", (), DOCUMENT, processes={"api": {}})
+    head = as_yaml(plan, CREDENTIALS | {"api": {"token": "t0ken"}}, inline=False).split("\nname:")[0]
+    assert "api" in head
+    assert "ENVCTL_SECRET_API_TOKEN" not in head
