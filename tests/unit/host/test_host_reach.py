@@ -15,7 +15,7 @@ import pytest
 from envctl.errors import EngineFailed
 from envctl.host import account, programs, reach
 
-SOMEBODY = (65534, 65533)
+SOMEBODY = (54321, 54322)  # neither root nor who runs the tests
 PARTS = ("package/bin", "package/lib", "libs")
 MAIN = "package/bin/tool"
 
@@ -120,7 +120,7 @@ def test_a_damaged_copy_is_made_again(base: Path) -> None:
     assert (copy / "libs/lib.so").is_file()
 
 
-_PROCESS = "import sys; from envctl.host import reach; print(reach.base_for(sys.argv[1], {!r}, {!r}, (65534, 65533)))"
+_PROCESS = "import sys; from envctl.host import reach; print(reach.base_for(sys.argv[1], {!r}, {!r}, (54321, 54322)))"
 
 
 def test_several_processes_at_once(base: Path, place: Path) -> None:
