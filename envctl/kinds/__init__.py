@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 from functools import cache
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ GENERIC = "generic"
 @cache
 def names() -> tuple[str, ...]:
     """Every kind's name, sorted; the folders of this package."""
-    return tuple(sorted(m.name for m in iter_modules([str(Path(__file__).parent)]) if m.ispkg))
+    return tuple(sorted(file.parent.name for file in Path(__file__).parent.glob("*/kind.py")))
 
 
 @cache
