@@ -15,7 +15,7 @@ from harness import Project, eventually
 
 REDIS = "services: {redis: {}}\n"
 # Starts, and is never ready: it does not say this.
-NEVER_READY = "services: {redis: {}, side: {kind: redis, ready: {log: no such line}}}\n"
+NEVER_READY = "services: {side: {kind: redis, ready: {log: no such line}}}\n"
 
 
 @pytest.mark.provokes("SERVICE_EXITED")
@@ -25,7 +25,7 @@ def test_a_service_that_fails(project: Project) -> None:
     error = project.error("up")
     assert (error["code"], error["exit"], error["subject"]["service"]) == ("SERVICE_EXITED", 80, "postgres")
     assert error["subject"]["exit_code"] == 1
-    assert 'unrecognized configuration parameter "nonsense"' in error["cause"]
+    assert 'unrecognized configuration parameter "nonsense"' in "\n".join(error["evidence"])
     assert error["leftovers"] == []
     assert "rolled back" in error["state"]
     project.assert_nothing_left()
@@ -64,7 +64,7 @@ def test_a_failure_leaves_what_was_there(project: Project) -> None:
     project.config(REDIS)
     project.up()
     before = project.instances()
-    project.config(NEVER_READY)
+    project.config("services: {redis: {}, side: {kind: redis, ready: {log: no such line}}}\n")
     assert project.error("up", "--timeout", "1500ms")["code"] == "SERVICE_NOT_READY"
     assert project.instances()["redis"] == before["redis"]
     project.config(REDIS)
