@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from envctl.conductor import gather, record, target
 from envctl.conductor.place import Place, keep_secret
-from envctl.errors import EnvctlError, PortInUse, PortsExhausted, PortTaken, SubnetTaken
+from envctl.errors import EnvctlError, PortInUse, PortsExhausted, PortTaken, ServiceNotReady, SubnetTaken
 from envctl.host import clock, paths, ports, subnets
 from envctl.host.locks import Lock
 from envctl.host.registry import EnvironmentRecord, WantedPort, port_scope
@@ -173,8 +173,10 @@ class BringUp:
                     on_event=partial(self._tell, start=start),
                 )
                 start.wait()
-            except BaseException:
+            except BaseException as error:
                 start.cancel()
+                if isinstance(error, ServiceNotReady):
+                    error.fix = (*_listening(error, self.place.spec), *error.fix)
                 raise
             self.timings_ms["start"] = round((clock.monotonic_s() - began_s) * 1000)
             self._check_portless(stack)
@@ -234,6 +236,18 @@ def port_in_use(service: str, port: int, text: str) -> PortInUse:
         fix=[f"stop {holder or 'the program that holds it'}", "or remove the fixed host port, so that one is leased"],
         subject={"service": service, "port": port, "holder": holder},
     )
+
+
+def _listening(error: ServiceNotReady, spec: EnvironmentSpec) -> list[str]:
+    """What a program of the repository that nobody can connect to may have overlooked."""
+    refused = any("connection refused" in line for line in error.evidence)
+    named = [name for name, service in spec.services.items() if service.process and service.ports]
+    waiting = error.subject.get("services")
+    return [
+        f"have {name} listen on 127.0.0.1, on the port in its variable PORT"
+        for name in named
+        if refused and isinstance(waiting, list) and name in waiting
+    ]
 
 
 def _wanted(spec: EnvironmentSpec) -> list[WantedPort]:

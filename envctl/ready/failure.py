@@ -16,7 +16,7 @@ _QUOTED_CHARACTERS = 200
 _MEANING = {
     0: "it ended by itself without an error, but a service must keep running",
     126: "its command cannot be executed",
-    127: "its command was not found in the image",
+    127: "its command was not found in the image, or on the PATH of a process",
     137: "it was killed (SIGKILL)",
     139: "it crashed (SIGSEGV)",
     143: "it was told to stop (SIGTERM)",
@@ -41,7 +41,7 @@ def stopped(death: Death) -> ServiceExited | OutOfMemory:
         f"{name} stopped{code}{after}",
         cause=_cause(death),
         evidence=death.log_tail,
-        fix=[f"check services.{death.service}.command and its settings; {whole_log}"],
+        fix=[f"check the command and settings of services.{death.service}; {whole_log}"],
         subject=subject,
     )
 
