@@ -89,11 +89,12 @@ class Kept:
 
     def start(self, name: str, argv: Sequence[str], keeping: Keeping | None = None, **changes: Any) -> ProcessRecord:
         """Start a service, under a keeper of its own where none is given; its record, once its program runs."""
+        before = len(self.told(name))
         keeper = keeping or self.keeper()
         keeper.ask(self.request(name, argv, **changes))
         if keeping is None:
             keeper.no_more()
-        eventually(lambda: self.told(name))
+        eventually(lambda: len(self.told(name)) > before)
         return self.record(name)
 
     def run(self, name: str, argv: Sequence[str], **changes: Any) -> ProcessRecord:

@@ -54,14 +54,11 @@ class Keeping:
         """Have a service started. Not to be called by two threads at a time.
 
         Raises:
-            EngineFailed: The keeper is gone.
+            OSError: The keeper is gone.
         """
         data = memoryview((json.dumps(request) + "\n").encode())
-        try:
-            while data:
-                data = data[os.write(self._requests, data) :]
-        except OSError as error:
-            raise self.gone() from error
+        while data:
+            data = data[os.write(self._requests, data) :]
 
     def no_more(self) -> None:
         """Nothing more will be asked; again does nothing."""

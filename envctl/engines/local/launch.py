@@ -17,6 +17,7 @@ from envctl.model import Death
 from envctl.report import Progress
 
 _SETTLED_WITHIN_S = 10.0  # what the keeper was asked takes milliseconds, except on a disk that does not answer
+_KEEPER_LIMIT_S = 1.0
 _REST_GRACE_S = 2.0
 
 
@@ -93,6 +94,8 @@ class Launch:
             thread.join()
         with self._news:
             self._news.wait_for(lambda: not self._unanswered, timeout=_SETTLED_WITHIN_S)
+        if self._keeping is not None and not self._running:
+            self._listener.join(_KEEPER_LIMIT_S)  # a keeper of nothing ends at once
         self.close()
 
     def close(self) -> None:
@@ -131,8 +134,11 @@ class Launch:
         with self._news:
             if self._over:
                 return
+            try:
+                keeping.ask(request)
+            except OSError:  # it is gone: whoever listens to it knows what it said last
+                return
             self._unanswered.add(start.name)
-            keeping.ask(request)
         self._progress.phase(start.name, "starting")
 
     # -- the keeper, in a thread of its own --------------------------------------------------------------------------
