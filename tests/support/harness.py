@@ -98,6 +98,7 @@ class Project:
         folder: Holds both, and TMPDIR; for a test's other files too.
         mark: In the environment of every process of this project, as ENVCTL_TEST_MARK.
         environ: The variables every call gets; a test may add to them.
+        command: What runs envctl.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Project:
             containers=engine != "embedded",
             events=events,
         )
+        self.command = [sys.executable, "-m", "envctl"]
         self._started: list[subprocess.Popen[str]] = []
         self.git("init", "--quiet", "--initial-branch=main")
         self.write("README", "A project of a test.\n")
@@ -154,6 +156,18 @@ class Project:
     def config(self, yaml_text: str) -> Path:
         """Write envctl.yaml."""
         return self.write("envctl.yaml", yaml_text)
+
+    def move(self, *, state: Path | None = None, run: Path | None = None) -> None:
+        """Have state directory or run root somewhere else, before anything is there."""
+        if state is not None:
+            state.mkdir(parents=True, mode=0o700)
+            self.state = self.traces.state = state
+            self.environ["ENVCTL_STATE_DIR"] = str(state)
+        if run is not None:
+            run.mkdir(parents=True)
+            run.chmod(0o711)
+            self.traces.run = run
+            self.environ["ENVCTL_RUN_DIR"] = str(run)
 
     def allow_files(self, *patterns: str) -> None:
         """Expect files with these names (patterns, relative to the state directory or the checkout)."""
@@ -212,7 +226,7 @@ class Project:
         if args[0] == "up" and self.engine and "--engine" not in args:
             args = ("up", "--engine", self.engine, *args[1:])
         return subprocess.Popen(
-            [sys.executable, "-m", "envctl", *args],
+            [*self.command, *args],
             cwd=cwd or self.root,
             env={**self.environ, **(env or {})},
             stdin=stdin,
