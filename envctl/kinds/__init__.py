@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from envctl.kinds.base import Kind, ProbeFunction
-    from envctl.kinds.native import NativeRunner
+    from envctl.kinds.native import Leftovers, NativeRunner
 
 GENERIC = "generic"
 
@@ -47,6 +47,14 @@ def native(name: str) -> NativeRunner | None:
         return None
     runner: NativeRunner = importlib.import_module(f"envctl.kinds.{name}.native")
     return runner
+
+
+def leftovers(name: str) -> Leftovers | None:
+    """What clears up after a killed server of the kind, or None where there is nothing to clear."""
+    if name not in _with("leftovers"):
+        return None
+    found: Leftovers = importlib.import_module(f"envctl.kinds.{name}.leftovers")
+    return found
 
 
 @cache

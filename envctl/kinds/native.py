@@ -9,6 +9,14 @@ from typing import Any, Protocol
 from envctl.model import Program
 
 
+class Leftovers(Protocol):
+    """A kind's `leftovers.py`: what a server that was killed leaves outside of its data folder."""
+
+    def clear(self, data: Path) -> None:
+        """Remove it, before the data folder is removed. The server has ended. Never raises."""
+        ...
+
+
 class NativeRunner(Protocol):
     """A kind's `native.py`: finds the programs that serve it on this machine, and prepares their data."""
 

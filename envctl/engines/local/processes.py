@@ -51,7 +51,7 @@ class Processes:
     def survey(self, stack: Stack, registry_id: str, *, whole: bool) -> Looked:
         """The stack's processes as they are now."""
         found = self._records(stack)
-        services = {name: record.observed() for name, record in found.items() if record.definition}
+        services = {name: record.observed() for name, record in found.items() if record.process}
         data = tuple(f"{stack.project}_{name}-data" for name, one in found.items() if self._data(stack, one).is_dir())
         return Looked(Observed(services=services, volumes=data if whole else ()))
 
@@ -60,7 +60,7 @@ class Processes:
         root = folders.stacks(self._state)
         found = sorted(root.iterdir()) if root.is_dir() else []
         return {
-            folder.name: {name: record.state for name, record in records.read_all(folder).items() if record.definition}
+            folder.name: {name: record.state for name, record in records.read_all(folder).items() if record.process}
             for folder in found
         }
 
@@ -99,12 +99,15 @@ class Processes:
             return
         found = self._records(stack)
         starting = [name for name in plan.subjects(Verb.START) if name in plan.processes]
-        for name in {*plan.subjects(Verb.REMOVE), *plan.subjects(Verb.START)} & found.keys():
+        doomed = [
+            name for name in dict.fromkeys((*plan.subjects(Verb.REMOVE), *plan.subjects(Verb.START))) if name in found
+        ]
+        for name in doomed:
             progress.phase(name, "removing")
-            removal.end(found[name], intact=bool(found[name].definition.get("persist")) or name in starting)
-        for name in (*plan.subjects(Verb.REMOVE), *plan.subjects(Verb.START)):
-            if name in found and name not in plan.processes:
-                removal.forget(self._state, found[name], keep_data=bool(found[name].definition.get("persist")))
+        removal.end([found[name] for name in doomed], intact=lambda one: one.persists or one.name in starting)
+        for name in doomed:
+            if name not in plan.processes:
+                removal.forget(self._state, found[name], keep_data=found[name].persists)
         for volume in plan.subjects(Verb.DISCARD):
             name = volume.removesuffix("-data")
             if name in found:

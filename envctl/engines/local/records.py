@@ -51,6 +51,11 @@ class ProcessRecord:
         """The service's name."""
         return self.folder.name
 
+    @property
+    def persists(self) -> bool:
+        """Whether its data is to outlive it."""
+        return bool(self.definition.get("persist"))
+
     def label(self, name: str) -> str:
         """One of its labels, or ""."""
         return str(self.definition.get("labels", {}).get(LABEL_PREFIX + name, ""))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envctl import kinds
 from envctl.engines.local import census, folders, labelled, records, tree
 from envctl.engines.local.records import ProcessRecord
 from envctl.errors import Leftovers
@@ -27,17 +28,18 @@ _GRACE_S, _DISCARD_GRACE_S = 10.0, 5.0
 _TRIES, _PAUSE_S = 5, 0.01
 
 
-def end(record: ProcessRecord, *, intact: bool) -> None:
-    """End one service with all of its processes.
+def end(doomed: Iterable[ProcessRecord], *, intact: Callable[[ProcessRecord], bool]) -> None:
+    """End services with all of their processes, all at once.
 
     Args:
-        record: The service.
-        intact: Whether its data is to stay whole; otherwise it is ended as fast as can be.
+        doomed: The services.
+        intact: Whether a service's data is to stay whole; otherwise it is ended as fast as can be.
 
     Raises:
         Leftovers: A process could not be ended.
     """
-    _complain(f'service "{record.name}" could not be ended', tree.end([_stop(record, intact=intact)]))
+    stops = [_stop(record, intact=intact(record)) for record in doomed]
+    _complain("a service could not be ended", tree.end(stops) if stops else [])
 
 
 def forget(state: Path, record: ProcessRecord, *, keep_data: bool) -> None:
@@ -148,8 +150,16 @@ def _remove_service(state: Path, folder: Path, *, keep_data: bool) -> tuple[int,
         needed = {records.DEFINITION, "data"}
         entries = [entry for entry in folder.iterdir() if entry.name not in needed] if folder.is_dir() else []
         return 0, [line for entry in entries for line in _remove(entry, state)]
+    _clear(records.read(folder), stored)
     left = [line for place in stored for line in _remove_data(state, place)]
     return len(stored), [*left, *_remove(folder, state)]
+
+
+def _clear(record: ProcessRecord, stored: Iterable[Path]) -> None:
+    """A server that was killed may have left something that is in no folder."""
+    if leftovers := kinds.leftovers(record.label("kind")):
+        for place in stored:
+            leftovers.clear(place)
 
 
 def _remove_rest(state: Path, root: Path, needed: set[str]) -> list[str]:

@@ -10,6 +10,7 @@ from envctl.kinds.base import Kind, Option, needs_container, secret_file
 from envctl.model import DATA, Connection, EnvironmentSpec, Native, PortSpec, Program, ServiceSpec
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_$-]{0,62}"
+_USER = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"  # initdb takes no dollar sign for its superuser
 
 # Nothing in a throw-away database is worth a disk flush; with `persist: true` the server's own defaults hold.
 _THROW_AWAY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
@@ -25,7 +26,7 @@ class Postgres(Kind):
     ports = (PortSpec("postgres", 5432),)
     options: Mapping[str, Option] = {
         "database": Option("Name of the database that is created.", "app", _NAME),
-        "user": Option("Name of the database's owner, a superuser.", "app", _NAME),
+        "user": Option("Name of the database's owner, a superuser.", "app", _USER),
     }
     secrets = ("password",)
     memory_bytes = 1024**3

@@ -69,7 +69,7 @@ def remove_lock(data: Path) -> None:
         (data / _PID_FILE).unlink()
 
 
-def remove_memory(data: Path) -> None:
+def clear(data: Path) -> None:
     """Remove shared memory of a server that is gone, before its folder is removed. Never raises."""
     lock = read(data)
     if lock is None or lock.memory_id is None or (lock.pid and _serves(lock.pid, data)):

@@ -129,13 +129,6 @@ def _recipe(definition: Mapping[str, Any]) -> Recipe:
     return Recipe(paths["postgres"], paths["initdb"], version, setup["user"], setup["database"])
 
 
-def discard(data: Path) -> None:
-    """What is to be done before the data of a server that has ended is removed. Never raises."""
-    from envctl.kinds.postgres import leftovers
-
-    leftovers.remove_memory(data)
-
-
 # -- client ------------------------------------------------------------------------------------------------------------
 
 

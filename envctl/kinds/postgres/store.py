@@ -68,7 +68,7 @@ def remove(data: Path) -> None:
     Raises:
         Leftovers: Something cannot be removed.
     """
-    leftovers.remove_memory(data)
+    leftovers.clear(data)
     for empty in data.parent.glob(f".{data.name}.*"):  # of a preparation that was killed
         with suppress(OSError):
             empty.rmdir()

@@ -93,7 +93,7 @@ def test_data_that_goes_with_down_is_no_mere_data(stacks: Stacks) -> None:
         (stacks.folder(stack) / name / "data").mkdir(parents=True)
     stacks.up(stack, {"app": definition(data="app-data"), "db": definition(persist=True, data="db-data")})
     for record in stacks.records(stack).values():
-        removal.end(record, intact=True)
+        removal.end([record], intact=lambda _: True)
         (record.folder / records.PROCESS).unlink()
     assert not find(stacks)[0].only_data
     removal.remove(stacks.state, stack, purge=False)

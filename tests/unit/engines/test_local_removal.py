@@ -288,11 +288,11 @@ def test_one_service_is_ended_and_the_others_go_on(stacks: Stacks) -> None:
     stack = stacks.stack()
     found = stacks.up(stack, {"app": shell("sleep 1000 & sleep 1000"), "db": definition()})
     eventually(lambda: len(stacks.carriers(stack)) == 4)
-    removal.end(found["app"], intact=True)
+    removal.end([found["app"]], intact=lambda _: True)
     assert len(stacks.carriers(stack)) == 1
     assert stacks.records(stack)["db"].state == "running"
     assert stacks.records(stack)["app"].state == "exited"
-    removal.end(found["app"], intact=False)  # again
+    removal.end([found["app"]], intact=lambda _: False)  # again
 
 
 def test_who_does_not_listen_is_killed(stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +301,7 @@ def test_who_does_not_listen_is_killed(stacks: Stacks, monkeypatch: pytest.Monke
     stack = stacks.stack()
     found = stacks.up(stack, {"app": shell(TRAP.format(what="echo no"))})
     eventually(lambda: "ready" in said(stacks, stack, "app"))
-    removal.end(found["app"], intact=True)
+    removal.end([found["app"]], intact=lambda _: True)
     assert stacks.carriers(stack) == set()
 
 
@@ -309,7 +309,7 @@ def test_an_unknown_signal_is_the_ordinary_one(stacks: Stacks) -> None:
     """A damaged definition still ends its process."""
     stack = stacks.stack()
     found = stacks.up(stack, {"app": definition(stop_signal="SIGNONSENSE")})
-    removal.end(found["app"], intact=True)
+    removal.end([found["app"]], intact=lambda _: True)
     assert stacks.carriers(stack) == set()
 
 
@@ -319,7 +319,7 @@ def test_forgetting_a_service(stacks: Stacks, keep_data: bool) -> None:
     stack = stacks.stack()
     found = stacks.up(stack, {"app": definition(data="app-data"), "db": definition()})
     data = with_data(stacks, stack, "app")
-    removal.end(found["app"], intact=keep_data)
+    removal.end([found["app"]], intact=lambda _: keep_data)
     removal.forget(stacks.state, found["app"], keep_data=keep_data)
     assert data.exists() is keep_data
     assert (stacks.folder(stack) / "app").exists() is keep_data

@@ -496,14 +496,14 @@ def test_shared_memory_of_a_killed_server(service: Service) -> None:
     with serving(service) as server:
         found = leftovers.read(service.data)
         assert found
-        native.discard(service.data)
+        leftovers.clear(service.data)
         assert found.memory_id in segments()
         server.send_signal(signal.SIGKILL)
         server.wait(10)
         eventually(lambda: not _attached(found.memory_id))
         assert found.memory_id in segments()
 
-        native.discard(service.data)
+        leftovers.clear(service.data)
 
         assert found.memory_id not in segments()
 
