@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from envctl.engines.base import PortTaken
@@ -55,7 +56,7 @@ class Launch:
         self._unanswered: set[str] = set()
         self._running: set[str] = set()
         self._error: BaseException | None = None
-        self._over = self._waiting = self._closed = False
+        self._over = self._waiting = self._gone = self._closed = False
         self._threads: list[threading.Thread] = []
         self._boot_id = owner.current().boot_id
         self._keeping = Keeping(lock_fd) if starts else None
@@ -93,7 +94,7 @@ class Launch:
         for thread in self._threads:
             thread.join()
         with self._news:
-            self._news.wait_for(lambda: not self._unanswered, timeout=_SETTLED_WITHIN_S)
+            self._news.wait_for(lambda: self._gone or not self._unanswered, timeout=_SETTLED_WITHIN_S)
         if self._keeping is not None and not self._running:
             self._listener.join(_KEEPER_LIMIT_S)  # a keeper of nothing ends at once
         self.close()
@@ -131,15 +132,13 @@ class Launch:
 
     def _ask(self, start: Starting, keeping: Keeping) -> None:
         request = start.request(self._boot_id)
+        self._progress.phase(start.name, "starting")
         with self._news:
             if self._over:
                 return
-            try:
-                keeping.ask(request)
-            except OSError:  # it is gone: whoever listens to it knows what it said last
-                return
             self._unanswered.add(start.name)
-        self._progress.phase(start.name, "starting")
+            with suppress(OSError):  # it is gone, which its listener will see, with what it said last
+                keeping.ask(request)
 
     # -- the keeper, in a thread of its own --------------------------------------------------------------------------
 
@@ -151,7 +150,7 @@ class Launch:
             ended = True
         with self._news:
             early = bool(ended and (self._unasked or self._unanswered or self._running) and not self._over)
-            self._unanswered.clear()
+            self._gone = True
             self._news.notify_all()
         if early:
             self._fail(keeping.gone())

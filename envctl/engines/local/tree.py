@@ -1,20 +1,18 @@
 """Ending the processes of services, all of them and nobody else's.
 
-A process is signalled through a descriptor (`pidfd_open`) that was opened before its start time was compared, so an
-id that was given to another program in the meantime is never hit.
+A process is signalled through a hold on it (`handle`), so an id that was given to another program is never hit.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 
-from envctl.engines.local import census
+from envctl.engines.local import census, handle
 from envctl.engines.local.census import Process
 from envctl.engines.local.records import ProcessRecord
 from envctl.host import clock, owner
@@ -24,7 +22,6 @@ _KILL_LIMIT_S = 5.0  # for the kernel to end what was killed; a process that wai
 _LOOK_AGAIN_S = 0.02  # while processes are killed that may be making others
 _KEEPER_LIMIT_S = 1.0
 _SWEEPS, _NEWEST = 8, 32  # what flees by forking is always among the youngest processes
-_PROCESS_GROUP = 1 << 2  # PIDFD_SIGNAL_PROCESS_GROUP of the kernel's include/uapi/linux/pidfd.h, since Linux 6.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +134,7 @@ class _Family:
                 self._take(process, everyone[via] if via is not None else None)
 
     def _take(self, process: Process, via: Process | None) -> None:
-        fd = _open(process)
+        fd = handle.take(process)
         if fd is None:
             self.unsure = True  # gone in this moment, and it may have left a child
             return
@@ -164,8 +161,7 @@ class _Family:
         level = self._level(now)
         self.killing = level is _Level.KILLED
         if self.killing and self._first is not None and not self.runs_us:
-            with suppress(OSError):  # all of the group at one moment, so that none can fork away; newer kernels only
-                signal.pidfd_send_signal(self._first, signal.SIGKILL, None, _PROCESS_GROUP)
+            handle.kill_group(self._first)
         for fd in self._alive:
             if self._sent[fd] < level:
                 self._send(fd, level)
@@ -192,11 +188,11 @@ class _Family:
 
     def _signal_one(self, fd: int, number: int) -> None:
         try:
-            signal.pidfd_send_signal(fd, number)
+            handle.send(fd, self._alive[fd], number)
             if number != signal.SIGKILL and self._alive[fd].state in "Tt":
-                signal.pidfd_send_signal(fd, signal.SIGCONT)
+                handle.send(fd, self._alive[fd], signal.SIGCONT)
         except ProcessLookupError:
-            return  # it has ended, which poll will tell
+            return  # it has ended, which `_wait` will see
         except OSError as error:
             if number == signal.SIGKILL:
                 self._refused[fd] = (error.strerror or str(error)).lower()
@@ -248,40 +244,23 @@ def _sweep(cookies: Collection[str]) -> set[str]:
     """Kill the youngest processes that carry one of the cookies, each at once; which cookies were seen."""
     seen = set()
     for process, cookie in census.newest(_NEWEST):
-        if cookie in cookies and (fd := _open(process)) is not None:
+        if cookie in cookies and (fd := handle.take(process)) is not None:
             seen.add(cookie)
             with suppress(OSError):
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
+                handle.send(fd, process, signal.SIGKILL)
             os.close(fd)
     return seen
 
 
 def _wait(families: Sequence[_Family], until_s: float) -> None:
     """Until a family must be looked at again, or something is due."""
-    poll = select.poll()
     whose = {fd: one for one in families for fd in one.descriptors}
-    for fd in whose:
-        poll.register(fd, select.POLLIN)
     look = not all(one.descriptors for one in families)
     while not look:
-        left_s = max(0.0, until_s - clock.monotonic_s())
-        for fd, _ in poll.poll(left_s * 1000):
-            poll.unregister(fd)
-            look |= whose[fd].ended(fd)
-        look |= left_s == 0.0
-
-
-def _open(process: Process) -> int | None:
-    """A descriptor of exactly this process, or None where it is gone."""
-    try:
-        fd = os.pidfd_open(process.pid)
-    except OSError:  # it is gone, or a thread
-        return None
-    now = census.look_at(process.pid)
-    if now is None or now.start_ticks != process.start_ticks:
-        os.close(fd)
-        return None
-    return fd
+        ended = handle.wait(whose.keys(), until_s - clock.monotonic_s())
+        for fd in ended:
+            look |= whose.pop(fd).ended(fd)
+        look |= not ended
 
 
 def _end_keepers(keepers: Iterable[Owner], everyone: Mapping[int, Process]) -> None:
@@ -291,17 +270,14 @@ def _end_keepers(keepers: Iterable[Owner], everyone: Mapping[int, Process]) -> N
         process = everyone.get(keeper.pid)
         if process is None or process.start_ticks != keeper.start_ticks or keeper.pid in busy:
             continue
-        fd = _open(process)
+        fd = handle.take(process)
         if fd is None:
             continue
         try:
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            if not poll.poll(_KEEPER_LIMIT_S * 1000):
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
-                poll.poll(_KEEPER_LIMIT_S * 1000)
-        except ProcessLookupError:
-            pass
+            if not handle.wait([fd], _KEEPER_LIMIT_S):
+                with suppress(OSError):
+                    handle.send(fd, process, signal.SIGKILL)
+                handle.wait([fd], _KEEPER_LIMIT_S)
         finally:
             os.close(fd)
         with suppress(ChildProcessError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from kept_services import PYTHON, Kept, eventually, is_running
 
-from envctl.engines.local import census, tree
+from envctl.engines.local import census, handle, tree
 from envctl.engines.local.records import ProcessRecord
 from envctl.engines.local.tree import Stop
 from envctl.host import clock, owner
@@ -233,6 +234,49 @@ def test_many_children_at_once(kept: Kept) -> None:
     eventually(lambda: len(tree.family([record])) > 50)
     assert tree.end([Stop(record, signal.SIGKILL)]) == []
     assert tree.family([record]) == set()
+
+
+@pytest.fixture
+def no_pidfd(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A kernel without pidfds; none can be had here, so the call is made to fail as it fails there."""
+
+    def absent(*_: object) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    handle._has_pidfd.cache_clear()
+    monkeypatch.setattr(os, "pidfd_open", absent)
+    yield
+    handle._has_pidfd.cache_clear()
+
+
+@pytest.mark.usefixtures("no_pidfd")
+def test_kernel_without_pidfds(kept: Kept) -> None:
+    """Trees are ended there too, with grace, and their keepers."""
+    record = kept.start("a", [PYTHON, "-c", DAEMON.format(parent_ends=False)])
+    stubborn = kept.start("b", ["sh", "-c", "trap '' TERM; echo; sleep 1000"])
+    daemon = kept.pid_said("a")
+    eventually(lambda: kept.said("b"))
+    assert tree.end([Stop(record, signal.SIGTERM, 0.2), Stop(stubborn, signal.SIGTERM, 0.2)]) == []
+    assert not is_running(daemon)
+    assert [kept.record(name).exit_code for name in "ab"] == [143, 137]
+
+
+@pytest.mark.usefixtures("no_pidfd")
+def test_without_pidfds_nobody_elses(bystander: subprocess.Popen[bytes]) -> None:
+    """There too a process that has ended is not signalled by its id, nor one that started at another time."""
+    with subprocess.Popen(["sleep", "1000"]) as ours:
+        process = census.look_at(ours.pid)
+        assert process is not None
+        fd = handle.take(process)
+        assert fd is not None
+        ours.kill()
+    assert handle.wait([fd], 5.0) == [fd]
+    with pytest.raises(ProcessLookupError):
+        handle.send(fd, process._replace(pid=bystander.pid), signal.SIGKILL)
+    os.close(fd)
+    theirs = census.look_at(bystander.pid)
+    assert theirs is not None
+    assert handle.take(theirs._replace(start_ticks=1)) is None
 
 
 # -- nobody else's ----------------------------------------------------------------------------------------------------
