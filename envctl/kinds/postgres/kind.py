@@ -96,7 +96,8 @@ class Postgres(Kind):
             )
             why = f"what serves Postgres here is {program.name} {program.version}"
             raise needs_container(service, why, *([other] if wanted else []))
-        own = (f"listen_addresses={listen}", f"port={reach[service.name].port}", "unix_socket_directories=")
+        mine = reach[service.name]
+        own = (f"listen_addresses={listen}", f"port={mine.port}", "unix_socket_directories=")
         # An idle environment is to be small: since 18 three processes wait for reads to do ahead.
         small = ("io_method=sync",) if int(found) >= 18 else ()
         settings = (*own, *_SETTINGS, *small, *(() if service.persist else _THROW_AWAY))
@@ -106,7 +107,8 @@ class Postgres(Kind):
             stop_signal="SIGINT",
             discard_signal="SIGQUIT",
             data=True,
-            client={"PGHOST": reach[service.name].host, "PGPORT": str(reach[service.name].port)},
+            # Inside the official image the local socket is trusted; here the password takes its place.
+            client={"PGHOST": mine.host, "PGPORT": str(mine.port), "PGPASSWORD": mine.password or ""},
             setup={"user": service.options["user"], "database": service.options["database"]},
             unprivileged=True,
         )
