@@ -8,3 +8,4 @@ if __name__ == "__main__":
     loop = __import__("keeper.loop", fromlist=["main"])
     del sys.path[0]  # what is beside the package must not hide a module of the library
     loop.main(int(sys.argv[1]))
+    os._exit(0)  # somebody waits for us, and there is nothing that an orderly end would write
