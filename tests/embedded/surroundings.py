@@ -8,7 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from grp import getgrnam
 from pathlib import Path
+from pwd import getpwnam
 
 import pytest
 from harness import Project
@@ -68,23 +71,37 @@ def ordinary_user(project: Project) -> None:
     if os.geteuid() != 0:
         return  # we are one
     become = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--no-new-privs"]
-    python = next((one for one in (sys.executable, *_pythons()) if _serves(become, one)), None)
+    python = next((one for one in map(partial(_environment, project), _pythons()) if _serves(become, one)), None)
     if python is None:
         pytest.skip("the user nobody can run no Python of this version, or cannot enter the checkout")
     project.command = [*become, python, "-m", "envctl"]
-    project.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(packages())))
     project.environ["HOME"] = project.environ["ENVCTL_CACHE_DIR"] = str(project.folder / "home")
     (project.folder / "home").mkdir()
+    nobody, nogroup = getpwnam("nobody").pw_uid, getgrnam("nogroup").gr_gid
     for path in (project.folder, *project.folder.rglob("*")):
-        os.chown(path, 65534, 65534, follow_symlinks=False)
+        os.chown(path, nobody, nogroup, follow_symlinks=False)
 
 
 def _pythons() -> list[str]:
+    """Pythons of our version that other users may be able to run; the one that runs us may be root's own."""
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return [path for folder in ("/usr/bin", "/usr/local/bin") if os.path.exists(path := f"{folder}/{name}")]  # noqa: PTH110
+    found = [f"{folder}/{name}" for folder in ("/usr/bin", "/usr/local/bin")]
+    return [path for path in (*found, os.path.realpath(sys.executable)) if Path(path).exists()]
+
+
+def _environment(project: Project, python: str) -> str:
+    """A virtual environment in the project's folder with the packages of ours; its Python."""
+    top = project.folder / f"venv-{hash(python) & 0xFFFF:04x}"
+    places = top / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    for folder in (top / "bin", places):
+        folder.mkdir(parents=True)
+    (top / "pyvenv.cfg").write_text(f"home = {Path(python).parent}\ninclude-system-site-packages = false\n")
+    (places / "ours.pth").write_text(f"{packages()}\n{ROOT}\n")
+    (top / "bin" / "python").symlink_to(python)
+    return str(top / "bin" / "python")
 
 
 def _serves(become: list[str], python: str) -> bool:
-    environ = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join((str(ROOT), str(packages())))}
-    command = [*become, python, "-c", "import envctl.cli.main, psycopg, websockets"]
-    return subprocess.run(command, env=environ, cwd="/", capture_output=True, check=False).returncode == 0
+    check = "import os, sys, envctl.cli.main, psycopg, websockets; sys.exit(not os.access(sys.executable, os.X_OK))"
+    command = [*become, python, "-c", check]
+    return subprocess.run(command, env={"PATH": os.defpath}, cwd="/", capture_output=True, check=False).returncode == 0

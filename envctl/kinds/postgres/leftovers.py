@@ -65,6 +65,7 @@ def remove_lock(data: Path) -> None:
             fix=[f"end it: kill -INT {lock.pid}", "then try again"],
             subject={"pid": lock.pid, "path": str(data)},
         )
+    clear(data)  # only this file tells which memory it was: were the next start to fail too, nobody would know
     with suppress(OSError):
         (data / _PID_FILE).unlink()
 
