@@ -87,7 +87,7 @@ class Beside:
         """Both, each with its own part of the plan."""
         theirs = _of_containers(plan, observed)
         if theirs.steps:
-            self._containers.prepare(theirs, stack, folder, observed, progress)
+            self._containers.prepare(theirs, stack, folder, _containers_of(observed), progress)
         self._processes.prepare(plan, stack, observed, progress)
 
     def start(
@@ -192,9 +192,21 @@ def _is_local(handle: str) -> bool:
 
 def _of_containers(plan: Plan, observed: Observed) -> Plan:
     """The plan without the steps of processes; a container whose service became a process is removed."""
-    local = {name for name, service in observed.services.items() if _is_local(service.handle)} | plan.processes.keys()
-    ours = local | {f"{name}-data" for name in local}
-    steps = [step for step in plan.steps if step.subject not in ours or step.verb in (Verb.PULL, Verb.BUILD)]
-    moved = plan.processes.keys() & {name for name, one in observed.services.items() if not _is_local(one.handle)}
+    was_local = {name for name, service in observed.services.items() if _is_local(service.handle)}
+    local = was_local | plan.processes.keys()
+    ended = local | {f"{name}-data" for name in local}
+    # One that was a process and becomes a container is ended here and started there.
+    skipped = {
+        **dict.fromkeys((Verb.REMOVE, Verb.DISCARD), ended),
+        **dict.fromkeys((Verb.START, Verb.WAIT), plan.processes.keys()),
+    }
+    steps = [step for step in plan.steps if step.subject not in skipped.get(step.verb, ())]
+    moved = plan.processes.keys() & observed.services.keys() - was_local
     steps += [Step(len(plan.steps) + 1, Verb.REMOVE, name, "is a process now") for name in sorted(moved)]
     return replace(plan, steps=tuple(steps), processes={})
+
+
+def _containers_of(observed: Observed) -> Observed:
+    """What was seen, without the processes."""
+    services = {name: service for name, service in observed.services.items() if not _is_local(service.handle)}
+    return replace(observed, services=services)
