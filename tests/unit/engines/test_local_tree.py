@@ -62,15 +62,17 @@ def identity(pid: int) -> Owner:
 
 def test_service_is_asked_to_end(kept: Kept) -> None:
     """It gets the signal and the time to end by itself; then its keeper has noted that and is gone too."""
-    record = kept.start("a", ["sh", "-c", "trap 'echo bye; exit 5' TERM; while :; do sleep 0.01; done"])
+    record = kept.start("a", ["sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.01; done"])
+    eventually(lambda: kept.said("a"))
     assert tree.end([Stop(record)]) == []
-    assert (kept.record("a").exit_code, kept.said("a")) == (5, ["bye"])
+    assert (kept.record("a").exit_code, kept.said("a")) == (5, ["up", "bye"])
     assert not is_running(kept.keepings[0].pid)
 
 
 def test_signal_of_its_own(kept: Kept) -> None:
     """The first process gets the signal that was chosen."""
-    record = kept.start("a", ["sh", "-c", "trap 'exit 6' INT; while :; do sleep 0.01; done"])
+    record = kept.start("a", ["sh", "-c", "trap 'exit 6' INT; echo; while :; do sleep 0.01; done"])
+    eventually(lambda: kept.said("a"))
     assert tree.end([Stop(record, signal.SIGINT)]) == []
     assert kept.record("a").exit_code == 6
 
