@@ -10,11 +10,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from envctl.errors import PortTaken as PortTaken
-from envctl.errors import SubnetTaken as SubnetTaken
-from envctl.model import Capabilities, Death, EnvironmentSpec, Observed, Program, ServiceState, Stack
-from envctl.model.removed import Found as Found
-from envctl.model.removed import Removed as Removed
+from envctl.model import (
+    Capabilities,
+    Death,
+    EnvironmentSpec,
+    Found,
+    Observed,
+    Program,
+    Removed,
+    ServiceState,
+    Stack,
+)
 from envctl.plan.steps import Plan
 from envctl.report import Progress
 

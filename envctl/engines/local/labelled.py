@@ -13,7 +13,7 @@ from envctl.model import Identity, PortLease, Stack
 from envctl.plan.labels import LABEL_PREFIX
 
 if TYPE_CHECKING:
-    from envctl.engines.base import Found
+    from envctl.model import Found
     from envctl.plan.steps import Plan
 
 FILE = "stack.json"
@@ -103,7 +103,7 @@ def find_all(stacks_folder: Path, engine: str, registry_id: str) -> list[Found]:
 
 
 def _found(root: Path, known: Mapping[str, Any]) -> Found:
-    from envctl.engines.base import Found
+    from envctl.model import Found
 
     labels = {name: _text(known["labels"][name]) for name in _LABELS}
     identity = Identity(

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from envctl.engines.base import PortTaken
 from envctl.engines.local import records
 from envctl.engines.local.deaths import Deaths, autopsy
 from envctl.engines.local.keeping import Keeping
 from envctl.engines.local.starting import Starting
+from envctl.errors import PortTaken
 from envctl.host import owner
 from envctl.model import Death
 from envctl.report import Progress

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from local_stacks import REGISTRY, Stacks, definition, stacks_in
 
-from envctl.engines.base import Found
 from envctl.engines.local import folders, labelled, records, removal
-from envctl.model import Stack
+from envctl.model import Found, Stack
 
 
 @pytest.fixture

@@ -17,12 +17,11 @@ from kept_services import eventually
 from local_server import free_port
 
 from envctl import kinds
-from envctl.engines.base import PortTaken
 from envctl.engines.local import folders, records, tree
 from envctl.engines.local.deaths import Deaths
 from envctl.engines.local.launch import Launch
 from envctl.engines.local.starting import Starting
-from envctl.errors import EngineFailed, EnvctlError, ServiceExited, StateDamaged
+from envctl.errors import EngineFailed, EnvctlError, PortTaken, ServiceExited, StateDamaged
 from envctl.host import account, clock
 from envctl.model import Death, ServiceState, Stack
 
