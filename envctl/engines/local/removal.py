@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,7 @@ from envctl.host import account, clock, files, owner
 from envctl.model import Owner
 
 if TYPE_CHECKING:
-    from envctl.engines.base import Removed
-    from envctl.model import Stack
+    from envctl.model import Removed, Stack
 
 _GRACE_S, _DISCARD_GRACE_S = 10.0, 5.0
 # A keeper that still keeps another service may note an end into a folder that is just being removed.
@@ -69,7 +69,7 @@ def remove(state: Path, stack: Stack, *, purge: bool) -> Removed:
         stack: The stack.
         purge: Whether the data of `persist: true` goes too. Else it stays, and with it what `find_all` reads.
     """
-    from envctl.engines.base import Removed
+    from envctl.model import Removed
 
     if not folders.is_stack(stack.id):
         return Removed({})
@@ -107,6 +107,7 @@ def _end_all(
     strays = [] if whole else _strays(root, {record.cookie for record in known.values()})
     stops = [_stop(record, intact=name in persistent) for name, record in known.items()]
     left = tree.end([*stops, *(_stop(record, intact=False) for record in strays)])
+    left = left or tree.end([_stop(record, intact=False) for record in _adopted(known.values())])
     alive = {name for name, record in known.items() if left and _is_alive(record)}
     return len(started) + len(strays), alive, left
 
@@ -119,6 +120,24 @@ def _stop(record: ProcessRecord, *, intact: bool) -> tree.Stop:
 
 def _is_alive(record: ProcessRecord) -> bool:
     return bool(record.process and owner.is_alive(record.process)) or bool(tree.family([record]))
+
+
+def _adopted(known: Collection[ProcessRecord]) -> list[ProcessRecord]:
+    """What the keepers still have when all services have ended: who left session, parents and variables behind.
+
+    Each as a record of the service by which its keeper is known. Nothing where we are run by the service itself: then
+    we may be such a process.
+    """
+    here = owner.current().boot_id
+    kept = {one.keeper.pid: one for one in known if one.keeper and one.keeper.boot_id == here}
+    kept = {pid: one for pid, one in kept.items() if one.keeper and owner.is_alive(one.keeper)}
+    if not kept or os.environ.get(census.COOKIE) in {one.cookie for one in known}:
+        return []
+    return [
+        replace(kept[child.parent], process=Owner(here, child.pid, child.start_ticks))
+        for child in census.take().values()
+        if child.parent in kept and not child.ended
+    ]
 
 
 def _strays(root: Path, known: Iterable[str]) -> list[ProcessRecord]:

@@ -231,6 +231,7 @@ def _end_all(families: Sequence[_Family]) -> census.Everyone:
 def _not_done(families: Sequence[_Family], *, settled: bool) -> list[_Family]:
     """The families of which processes are alive; what flees by forking all the time, a look at everyone misses."""
     missed = {one.record.cookie for one in families if not one.runs_us and (one.killing or not one.descriptors)}
+    missed.discard("")  # of a damaged record: everybody else's processes carry no cookie either
     seen: set[str] = set()
     for _ in range(0 if settled or not missed else _SWEEPS):
         before = census.last_id()
