@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from grp import getgrnam
 from pathlib import Path
 from pwd import getpwnam
@@ -17,6 +16,7 @@ import pytest
 from harness import Project
 
 ROOT = Path(__file__).parents[2]
+_PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 # Runs in the Python that envctl runs in, before envctl: shows it other packages than are installed.
 _SHOW_OTHER_PACKAGES = """\
 import sys
@@ -66,42 +66,62 @@ def disk(path: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-def ordinary_user(project: Project) -> None:
-    """From now on the project is the user nobody's, who runs its commands. Skips where that user has no Python."""
-    if os.geteuid() != 0:
-        return  # we are one
-    become = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--no-new-privs"]
-    python = next((one for one in map(partial(_environment, project), _pythons()) if _serves(become, one)), None)
-    if python is None:
-        pytest.skip("the user nobody can run no Python of this version, or cannot enter the checkout")
-    project.command = [*become, python, "-m", "envctl"]
-    project.environ["HOME"] = project.environ["ENVCTL_CACHE_DIR"] = str(project.folder / "home")
-    (project.folder / "home").mkdir()
-    nobody, nogroup = getpwnam("nobody").pw_uid, getgrnam("nogroup").gr_gid
-    for path in (project.folder, *project.folder.rglob("*")):
-        os.chown(path, nobody, nogroup, follow_symlinks=False)
+_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--no-new-privs"]
 
 
-def _pythons() -> list[str]:
-    """Pythons of our version that other users may be able to run; the one that runs us may be root's own."""
-    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    found = [f"{folder}/{name}" for folder in ("/usr/bin", "/usr/local/bin")]
-    return [path for path in (*found, os.path.realpath(sys.executable)) if Path(path).exists()]
+@contextmanager
+def python_for_everybody(folder: Path) -> Iterator[str]:
+    """A Python like ours that other users can run too: ours may be root's own. Skips where none can be had.
+
+    Args:
+        folder: Where to make it; everybody may pass through.
+    """
+    folder.mkdir()
+    home, mounted = Path(sys.base_prefix), folder / "home"
+    mounted.mkdir()
+    if os.geteuid() == 0 and not _may_run([str(home / "bin" / _PYTHON), "-c", ""]):
+        command = ["mount", "--bind", str(home), str(mounted)]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            pytest.skip("the user nobody can run no Python, and nothing can be mounted")
+        home = mounted
+    try:
+        yield _virtual_environment(folder / "venv", home / "bin" / _PYTHON)
+    finally:
+        if home == mounted:
+            subprocess.run(["umount", "--lazy", str(mounted)], check=True)
 
 
-def _environment(project: Project, python: str) -> str:
-    """A virtual environment in the project's folder with the packages of ours; its Python."""
-    top = project.folder / f"venv-{hash(python) & 0xFFFF:04x}"
-    places = top / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+def _virtual_environment(top: Path, python: Path) -> str:
+    """A virtual environment with the packages of ours; its Python."""
+    places = top / "lib" / _PYTHON / "site-packages"
     for folder in (top / "bin", places):
         folder.mkdir(parents=True)
-    (top / "pyvenv.cfg").write_text(f"home = {Path(python).parent}\ninclude-system-site-packages = false\n")
+    (top / "pyvenv.cfg").write_text(f"home = {python.parent}\ninclude-system-site-packages = false\n")
     (places / "ours.pth").write_text(f"{packages()}\n{ROOT}\n")
     (top / "bin" / "python").symlink_to(python)
     return str(top / "bin" / "python")
 
 
-def _serves(become: list[str], python: str) -> bool:
-    check = "import os, sys, envctl.cli.main, psycopg, websockets; sys.exit(not os.access(sys.executable, os.X_OK))"
-    command = [*become, python, "-c", check]
-    return subprocess.run(command, env={"PATH": os.defpath}, cwd="/", capture_output=True, check=False).returncode == 0
+def _may_run(command: list[str]) -> bool:
+    shell = ["sh", "-c", 'exec "$0" "$@"']  # setpriv itself still has root's rights when it starts its program
+    words = [*_NOBODY, *shell, *command]
+    return subprocess.run(words, env={"PATH": os.defpath}, cwd="/", capture_output=True, check=False).returncode == 0
+
+
+def give_away(project: Project, python: str) -> bool:
+    """From now on the project is an ordinary user's, who runs its commands with this Python.
+
+    Returns:
+        Whether that Python can also run the bundled WebSocket server: it may find an older library of Python than ours.
+    """
+    if os.geteuid() != 0:
+        return True  # we are one
+    if not _may_run([python, "-c", "import envctl.cli.main"]):
+        pytest.skip("the user nobody cannot enter the checkout or Python's packages")
+    project.command = [*_NOBODY, python, "-m", "envctl"]
+    project.environ["HOME"] = project.environ["ENVCTL_CACHE_DIR"] = str(project.folder / "home")
+    (project.folder / "home").mkdir()
+    nobody, nogroup = getpwnam("nobody").pw_uid, getgrnam("nogroup").gr_gid
+    for path in (project.folder, *project.folder.rglob("*")):
+        os.chown(path, nobody, nogroup, follow_symlinks=False)
+    return _may_run([python, "-c", "import psycopg, redis.asyncio, websockets"])

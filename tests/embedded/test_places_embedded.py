@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from pwd import getpwnam
 
 import psycopg
 import pytest
 from harness import Project
 from redis import Redis
-from surroundings import disk, ordinary_user
+from surroundings import disk, give_away, python_for_everybody
 
 ALL = "services: {postgres: {}, redis: {}, websocket: {}}\n"
 BOTH = "services: {postgres: {}, redis: {}}\n"
@@ -66,23 +67,40 @@ def _narrow_umask(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "lack", [_missing_locale, _no_locale, _no_tmpdir, _tmpdir_that_is_gone, _no_home, _narrow_umask, ordinary_user]
+    "lack", [_missing_locale, _no_locale, _no_tmpdir, _tmpdir_that_is_gone, _no_home, _narrow_umask]
 )
 def test_surroundings(project: Project, lack: Callable[[Project], None]) -> None:
-    """An environment needs no locale, no TMPDIR, no HOME, no umask of a certain kind, and no root."""
+    """An environment needs no locale, no TMPDIR, no HOME, and no certain umask."""
     project.config(BOTH)
     lack(project)
     _works(project)
 
 
-def test_three_services_of_an_ordinary_user(project: Project) -> None:
-    """All three run as the user who called, with nothing of root's."""
-    project.config(ALL)
-    ordinary_user(project)
+@pytest.fixture
+def python_of_others(projects_folder: Path) -> Iterator[str]:
+    """A Python that every user can run."""
+    with python_for_everybody(projects_folder / f"python-{os.getpid()}") as python:
+        yield python
+
+
+@pytest.fixture
+def project_of_others(python_of_others: str, make_embedded: Callable[[], Project]) -> Project:
+    """A project of an ordinary user; where we are root, of nobody."""
+    project = make_embedded()
+    project.config(BOTH)
+    if give_away(project, python_of_others):
+        project.config(ALL)
+    return project
+
+
+def test_an_ordinary_user(project_of_others: Project) -> None:
+    """Nothing needs root: the services run as the user who called, and their data is in the state directory."""
+    project = project_of_others
     project.up()
     owners = {Path(f"/proc/{pid}").stat().st_uid for pid in project.processes()}
-    assert owners == {65534 if os.geteuid() == 0 else os.geteuid()}
+    assert owners == {getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.geteuid()}
     assert not list(project.traces.run.iterdir()), "no data lies outside of the state directory"
+    _works(project)
 
 
 @pytest.mark.root
