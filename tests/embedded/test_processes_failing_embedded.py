@@ -54,6 +54,7 @@ def test_an_exception_is_told(project: Project) -> None:
     """A server that ends with an exception is told with it: the last line is the cause."""
     configure(project, {"bad": script("raise RuntimeError('no such table: orders')", port="auto")})
     error = project.run("up", "--format", "json").error
+    assert error["code"] == "SERVICE_EXITED"
     assert "RuntimeError: no such table: orders" in error["cause"]
     assert error["subject"]["exit_code"] == 1
     assert "Traceback" in "\n".join(error["evidence"])
