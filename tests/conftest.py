@@ -35,10 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All that is below tests/scenario needs an engine."""
+    """All that is below tests/scenario needs an engine, but for what runs on the embedded one."""
     scenarios = Path(__file__).parent / "scenario"
     for item in items:
-        if scenarios in item.path.parents:
+        case = getattr(item, "callspec", None)
+        if scenarios in item.path.parents and not (case and case.params.get("engine") == "embedded"):
             item.add_marker("engine")
 
 

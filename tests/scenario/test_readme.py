@@ -7,16 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from harness import Project
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 _BLOCK = re.compile(r"<!-- (?P<what>session|file: (?P<name>\S+)) -->\n```\w+\n(?P<text>.*?)```", re.DOTALL)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Node clients of the README, installed."""
     if not shutil.which("npm"):
@@ -38,11 +40,15 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "node_modules"
 
 
-@pytest.mark.engine
 @pytest.mark.node
 @pytest.mark.timeout(400)
-def test_readme_session(project, node_modules: Path) -> None:  # noqa: ANN001 - the fixture is defined in conftest.py
-    """Every command of the README works in a fresh repository, for Python and Node clients, and leaves nothing."""
+@pytest.mark.parametrize("engine", ["compose", "embedded"])
+def test_readme_session(make_project: Callable[..., Project], node_modules: Path, engine: str) -> None:
+    """Every command of the README works in a fresh repository, for Python and Node clients, and leaves nothing.
+
+    Whether there is Docker decides alone which engine it runs on: nothing else is different.
+    """
+    project = make_project(engine=engine)
     blocks = list(_BLOCK.finditer(README))
     for block in blocks:
         if block["name"]:
@@ -50,7 +56,8 @@ def test_readme_session(project, node_modules: Path) -> None:  # noqa: ANN001 - 
     project.allow_files("envctl.yaml", ".envctl.schema.json", ".env.test")  # what the session writes
     (project.root / "node_modules").symlink_to(node_modules)
     script = "set -eu\n" + "\n".join(block["text"] for block in blocks if block["what"] == "session")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{project.environ['PATH']}"
+    assert bool(shutil.which("docker", path=path)) == (engine == "compose")
     shell = subprocess.run(
         ["bash", "-c", script],
         cwd=project.root,
@@ -63,4 +70,6 @@ def test_readme_session(project, node_modules: Path) -> None:  # noqa: ANN001 - 
     assert shell.returncode == 0, shell.stdout + shell.stderr
     assert "python: all three work" in shell.stdout
     assert "node: all three work" in shell.stdout
-    assert project.labelled() == []
+    assert engine in next(line for line in (project.root / ".env.test").read_text().splitlines() if "_ENGINE" in line)
+    assert shell.stderr.count("engine embedded: the docker program is not installed") == (engine == "embedded")
+    project.assert_nothing_left()
