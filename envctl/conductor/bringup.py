@@ -240,14 +240,10 @@ def port_in_use(service: str, port: int, text: str) -> PortInUse:
 
 def _listening(error: ServiceNotReady, spec: EnvironmentSpec) -> list[str]:
     """What a program of the repository that nobody can connect to may have overlooked."""
-    refused = any("connection refused" in line for line in error.evidence)
-    named = [name for name, service in spec.services.items() if service.process and service.ports]
-    waiting = error.subject.get("services")
-    return [
-        f"have {name} listen on 127.0.0.1, on the port in its variable PORT"
-        for name in named
-        if refused and isinstance(waiting, list) and name in waiting
-    ]
+    service = spec.services.get(str(error.subject.get("service")))
+    if service is None or service.process is None or error.cause != "connection refused":
+        return []
+    return [f"have {service.name} listen on 127.0.0.1, on the port in its variable PORT"]
 
 
 def _wanted(spec: EnvironmentSpec) -> list[WantedPort]:

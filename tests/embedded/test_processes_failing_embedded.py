@@ -171,7 +171,6 @@ def test_a_leased_port_that_somebody_took(project: Project) -> None:
         assert squatter.fileno() > 0
 
 
-@pytest.mark.provokes("INTERRUPTED")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("waits", [True, False], ids=["waiting", "spawning"])
 def test_an_interrupted_up_leaves_nothing(project: Project, number: signal.Signals, *, waits: bool) -> None:

@@ -79,6 +79,21 @@ def test_down_after_a_kill(project: Project, service: str) -> None:
     project.assert_nothing_left()
 
 
+def test_a_killed_keeper_is_told_and_healed(project: Project) -> None:
+    """A process whose keeper was killed still answers, but is told as unhealthy, and `up` starts it again."""
+    configure(project, {"api": server()})
+    pid = ask(project.up())["pid"]
+    (keeper,) = pids(project, "keeper")
+    os.kill(keeper, signal.SIGKILL)
+    assert eventually(lambda: not pids(project, "keeper"))
+    status = project.run("status", "--format", "json")
+    assert (status.code, status.json["services"]["api"]["state"]) == (80, "unhealthy")
+    report = project.up()
+    assert ask(report)["pid"] != pid
+    assert project.run("logs", "api", check=True).out.count("listening on") >= 1
+    assert project.run("status").code == 0
+
+
 def test_a_restart_ends_the_old_tree(project: Project) -> None:
     """When changed inputs start a service again, nothing of its former tree is left."""
     configure(project, {"api": family() | {"inputs": ["src"]}, "other": server()})

@@ -149,7 +149,6 @@ def test_a_container_becomes_a_process_and_back(project: Project) -> None:
     project.assert_nothing_left()
 
 
-@pytest.mark.provokes("INTERRUPTED")
 def test_an_interrupted_up_leaves_nothing(project: Project) -> None:
     """Ctrl-C while `up` waits for the process removes the containers, and ends the process with all it started."""
     code = "import subprocess, time\nsubprocess.Popen(['sleep', '600'], start_new_session=True)\ntime.sleep(600)"
