@@ -17,7 +17,8 @@ class Program:
         name: What people call it: "PostgreSQL", "Valkey".
         version: As the program says it: "18.6".
         folder: Absolute path of the folder its executables are in.
-        paths: Executable by its role: {"postgres": "/…/bin/postgres", "initdb": "/…/bin/initdb"}.
+        paths: Executable by its role: {"postgres": "/…/bin/postgres", "initdb": "/…/bin/initdb"}; and what else of it
+            has a path, as the `packages` of a Python that were found through PYTHONPATH.
     """
 
     name: str

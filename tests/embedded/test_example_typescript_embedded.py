@@ -6,7 +6,7 @@ import json
 
 import typescript_example
 from harness import Project
-from typescript_example import EXAMPLE, databases_of, put_into, shell
+from typescript_example import EXAMPLE, put_into, shell
 
 pytestmark = typescript_example.NEEDS
 
@@ -14,17 +14,6 @@ pytestmark = typescript_example.NEEDS
 def test_the_readme_session(project: Project) -> None:
     """Every command of the README works, the tests pass, an edit starts the server alone anew, and nothing is left."""
     typescript_example.run_session(put_into(project), "embedded")
-
-
-def test_a_wrong_edit_is_told(project: Project) -> None:
-    """A server that cannot start any more is told with the error of its program, and its databases stay."""
-    put_into(project).up()
-    before = databases_of(project)
-    project.write("src/main.ts", "throw new Error('it was me');\n")
-    error = project.run("up", "--format", "json").error
-    assert (error["code"], error["subject"]["service"]) == ("SERVICE_EXITED", "api")
-    assert "it was me" in "\n".join(error["evidence"])
-    assert databases_of(project) == before
 
 
 def test_the_types_are_right(project: Project) -> None:

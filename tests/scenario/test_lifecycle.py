@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import psycopg
 import pytest
 from harness import Project
 from redis import Redis
-from websockets.sync.client import connect
 
 REDIS = "services:\n  redis: {}\n"
 TWO = """
@@ -24,25 +22,6 @@ services:
 def _variables(project: Project, *options: str) -> dict[str, str]:
     found: dict[str, str] = project.run("env", "--format", "json", *options, check=True).json
     return found
-
-
-@pytest.mark.parametrize("configured", [False, True], ids=["no file", "file"])
-def test_real_clients_with_nothing_but_the_variables(project: Project, configured: bool) -> None:
-    """psycopg, redis-py and websockets work at once with nothing but the variables, with a file and without one."""
-    if configured:
-        project.config("services: {postgres: {database: shop}, redis: {}, websocket: {}}")
-    project.up()
-    env = _variables(project)
-    with psycopg.connect(env["DATABASE_URL"]) as postgres:
-        assert postgres.execute("SELECT current_database()").fetchone() == (env["PGDATABASE"],)
-    with Redis.from_url(env["REDIS_URL"]) as redis:
-        assert redis.ping()
-    with connect(env["WS_URL"]) as websocket:
-        websocket.send(json.dumps({"type": "subscribe", "channel": "orders", "id": 1}))
-        assert json.loads(websocket.recv(timeout=10))["type"] == "subscribed"
-        with psycopg.connect(env["DATABASE_URL"], autocommit=True) as postgres:
-            postgres.execute("""NOTIFY envctl_events, '{"channel": "orders", "data": {"n": 7}}'""")
-        assert json.loads(websocket.recv(timeout=10))["data"] == {"n": 7}
 
 
 def test_what_up_reports(project: Project) -> None:
@@ -60,17 +39,6 @@ def test_what_up_reports(project: Project) -> None:
         report.pop(moving, None), status.pop(moving, None)
     assert status == report
     assert project.run("url", "redis", check=True).out == report["services"]["redis"]["url"] + "\n"
-
-
-def test_second_up_restarts_nothing(project: Project) -> None:
-    """An `up` of what runs as defined leaves every container as it is and reports the same connections."""
-    project.config(TWO)
-    first = project.up()
-    before = {name: project.inspect(name)["State"]["StartedAt"] for name in ("redis", "side")}
-    second = project.up()
-    assert {name: project.inspect(name)["State"]["StartedAt"] for name in before} == before
-    assert second["variables"] == first["variables"]
-    assert "start" not in second["timings_ms"], "nothing was started"
 
 
 @pytest.mark.parametrize(
@@ -100,67 +68,6 @@ def test_a_changed_service_alone_is_replaced(project: Project, old: str, new: st
     assert cause in starts[0][1]
 
 
-def test_a_service_that_is_no_longer_wanted_is_removed(project: Project) -> None:
-    """Taken out of the file, a service goes, and its container with it; the others stay as they are."""
-    project.config(TWO)
-    project.up()
-    before = project.containers()
-    project.config(REDIS)
-    report = project.up()
-    assert project.containers() == {"redis": before["redis"]}
-    assert set(report["services"]) == {"redis"}
-
-
-def test_an_added_service_starts_beside_the_others(project: Project) -> None:
-    """A service that is new in the file is started; the others are left alone."""
-    project.config(REDIS)
-    project.up()
-    before = project.containers()
-    project.config(TWO)
-    project.up()
-    assert project.containers().items() >= before.items()
-    assert set(project.containers()) == {"redis", "side"}
-
-
-def test_dry_run_changes_nothing(project: Project) -> None:
-    """`up --dry-run` tells the plan, and neither the engine nor the registry has anything afterwards."""
-    project.config(TWO)
-    assert "start" in project.run("up", "--dry-run", check=True).out
-    project.assert_nothing_left()
-
-
-def test_down_leaves_nothing(project: Project) -> None:
-    """After `down` nothing of the environment is left, and a second `down` is fine."""
-    project.config("services: {postgres: {}, redis: {}}")
-    project.up()
-    assert {thing.noun for thing in project.labelled()} == {"container", "network", "volume"}
-    removed = project.run("down", "--format", "json", check=True).json["removed"]
-    assert removed == {"container": 2, "network": 1, "volume": 2, "port": 2}
-    project.assert_nothing_left()
-    project.run("down", check=True)
-    assert project.error("env")["code"] == "NO_ENVIRONMENT"
-
-
-def test_down_without_the_configuration(project: Project) -> None:
-    """`down` works when envctl.yaml has been deleted, and when it cannot be read any more."""
-    for spoil in (lambda file: file.unlink(), lambda file: file.write_text("services: [")):
-        file = project.config(REDIS)
-        project.up()
-        spoil(file)
-        project.traces.written["envctl.yaml"] = None
-        project.run("down", check=True)
-        project.assert_nothing_left()
-
-
-def test_down_without_the_checkout(project: Project) -> None:
-    """`down --all` removes an environment whose checkout has been deleted."""
-    project.config(REDIS)
-    project.up()
-    shutil.rmtree(project.root)
-    project.run("down", "--all", check=True, cwd=project.folder)
-    project.assert_nothing_left()
-
-
 def test_up_from_a_subfolder(project: Project) -> None:
     """The environment belongs to the checkout, from wherever in it envctl is called."""
     project.config(REDIS)
@@ -170,26 +77,6 @@ def test_up_from_a_subfolder(project: Project) -> None:
     assert project.run("env", "--format", "json", check=True).json == report["variables"]
     project.run("down", check=True, cwd=below.parent)
     project.assert_nothing_left()
-
-
-def test_each_branch_has_its_own_environment(project: Project) -> None:
-    """Another branch gets another environment; switching back finds the first as it was."""
-    project.config(REDIS)
-    main = project.up()
-    with Redis.from_url(main["variables"]["REDIS_URL"]) as redis:
-        redis.set("branch", "main")
-    project.git("switch", "--quiet", "--create", "feature/$(id);'x'")
-    other = project.up()
-    assert other["environment"] != main["environment"]
-    assert other["branch"] == "feature/$(id);'x'"
-    with Redis.from_url(other["variables"]["REDIS_URL"]) as redis:
-        assert redis.get("branch") is None
-    project.git("switch", "--quiet", "main")
-    assert project.up()["variables"] == main["variables"]
-    listed = {one["environment"] for one in project.run("ls", "--format", "json", check=True).json["environments"]}
-    assert listed == {main["environment"], other["environment"]}
-    project.run("down", "--branch", "feature/$(id);'x'", check=True)
-    assert {thing.labels["dev.envctl.environment"] for thing in project.labelled()} == {main["environment"]}
 
 
 def test_a_worktree_has_its_own_environment(project: Project) -> None:
@@ -203,18 +90,6 @@ def test_a_worktree_has_its_own_environment(project: Project) -> None:
     assert other["project"] == main["project"] == "shop"
     assert other["environment"] != main["environment"]
     assert other["services"]["redis"]["port"] != main["services"]["redis"]["port"]
-
-
-def test_a_second_name_beside_the_branch(project: Project) -> None:
-    """`--name` gives a second environment, which each command finds by the same option."""
-    project.config(REDIS)
-    first = project.up()
-    second = project.up("--name", "e2e")
-    assert second["environment"] != first["environment"]
-    assert _variables(project, "--name", "e2e") == second["variables"]
-    project.run("down", "--name", "e2e", check=True)
-    assert project.up()["variables"] == first["variables"]
-    assert {thing.labels["dev.envctl.environment"] for thing in project.labelled()} == {first["environment"]}
 
 
 def test_ports_stay_the_same(project: Project) -> None:
@@ -309,33 +184,6 @@ def test_without_git(project: Project) -> None:
     assert (report["project"], report["branch"]) == ("plain", "")
     assert project.run("down", check=True, cwd=folder)
     project.assert_nothing_left()
-
-
-def test_exec_and_logs(project: Project) -> None:
-    """`exec` runs inside the service with its exit code and input; `logs` shows what the service said."""
-    project.config("services: {side: {image: busybox, command: ['sh', '-c', 'echo hello; exec sleep 600']}}")
-    project.up()
-    result = project.run("exec", "side", "--", "sh", "-c", "echo inside; exit 7")
-    assert (result.code, result.out) == (7, "inside\n")
-    assert "hello" in project.run("logs", "side", check=True).out
-    assert project.error("logs", "nosuch")["code"] == "NO_SERVICE"
-    assert project.run("exec", "nosuch", "--", "true").code == 66
-
-
-def test_psql_and_redis_cli(project: Project) -> None:
-    """`psql` and `redis-cli` need no password and pass their arguments on."""
-    project.config("services: {postgres: {}, redis: {}}")
-    project.up()
-    assert project.run("psql", "--", "-Atc", "SELECT 6 * 7", check=True).out == "42\n"
-    assert project.run("redis-cli", "--", "ping", check=True).out == "PONG\n"
-
-
-def test_files_are_private(project: Project) -> None:
-    """Everything in the state directory is for this user alone."""
-    project.config(REDIS)
-    project.up()
-    for file in (project.state, *project.state.rglob("*")):
-        assert file.stat().st_mode & 0o077 == 0, file
 
 
 def test_env_output_file(project: Project) -> None:

@@ -82,15 +82,13 @@ def test_the_log_of_what_failed_is_kept(project: Project) -> None:
     ("script", "more"),
     [
         ("echo the server says this; sleep 600", ", ready: {exec: 'false'}"),
-        ("echo the server says this; sleep 600", NEVER),
-        ("echo the server says this; nc -ll -p 80 -e sleep 600", ", ports: {web: 80}, ready: {http: /}"),
         (
             "echo the server says this; nc -ll -p 80 -e sleep 600",
             ", ports: {web: 80}, ready: {tcp: {send: PING, expect: PONG}}",
         ),
         ("echo the server says this; sleep 600", ", ports: {web: 80}"),
     ],
-    ids=["exec fails", "log never", "silent for http", "silent for tcp", "no listener"],
+    ids=["exec fails", "silent for tcp", "no listener"],
 )
 def test_a_service_that_never_becomes_ready(project: Project, script: str, more: str) -> None:
     """At the deadline `up` tells which service, the last answers and the last log lines; nothing stays."""

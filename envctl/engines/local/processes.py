@@ -107,7 +107,7 @@ class Processes:
         removal.end([found[name] for name in doomed], intact=lambda one: one.persists or one.name in starting)
         for name in doomed:
             if name not in plan.processes:
-                removal.forget(self._state, found[name], keep_data=found[name].persists)
+                removal.forget(self._state, found[name], keep_data=True)  # until `down`, as a volume is
         for volume in plan.subjects(Verb.DISCARD):
             name = volume.removesuffix("-data")
             if name in found:

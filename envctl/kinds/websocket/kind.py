@@ -75,7 +75,7 @@ class WebSocket(Kind):
             raise needs_container(service, "its command is one of the image's" if service.command else None)
         mine = reach[service.name]
         settings = {
-            "PYTHONPATH": folder,
+            "PYTHONPATH": ":".join(filter(None, [folder, program.paths.get("packages", "")])),
             "HOST": listen,
             "PORT": str(mine.port),
             "WS_PATH": service.options["path"],

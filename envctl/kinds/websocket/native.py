@@ -30,7 +30,8 @@ def find(options: Mapping[str, str], environ: Mapping[str, str]) -> Program:  # 
         )
     version = ".".join(map(str, sys.version_info[:3]))
     folder = os.path.dirname(sys.executable)  # noqa: PTH120 - on the fast path
-    return Program("Python", version, folder, {"python": sys.executable})
+    extra = {"packages": environ["PYTHONPATH"]} if environ.get("PYTHONPATH") else {}
+    return Program("Python", version, folder, {"python": sys.executable, **extra})
 
 
 def _has(name: str) -> bool:

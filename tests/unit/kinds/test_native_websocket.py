@@ -25,7 +25,9 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "psycopg").mkdir()
     (tmp_path / "psycopg/__init__.py").touch()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    monkeypatch.setattr(sys, "modules", {name: module for name, module in sys.modules.items() if name != "websockets"})
+    hidden = {"websockets", "redis"}
+    loaded = {name: module for name, module in sys.modules.items() if name not in hidden}
+    monkeypatch.setattr(sys, "modules", loaded)
 
     with pytest.raises(EngineNotInstalled) as caught:
         native.find({}, {})
