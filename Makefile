@@ -1,7 +1,7 @@
 # The commands of this repository. `make up` and `make test` need nothing but Python 3.11 and make.
 
 PYTEST ?= .venv/bin/python -m pytest
-WORKERS ?= 2
+WORKERS ?= 3
 
 .PHONY: help up down docker test unit check format bench docs
 
