@@ -1,4 +1,4 @@
-"""Writes a run's table into docs/benchmarks.md: `python -m benchmarks.page [RESULT.json]`, by default the newest."""
+"""Writes runs' tables into docs/benchmarks.md: `python -m benchmarks.page [RESULT.json…]`, by default the newest."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _BEGIN, _END = "<!-- results -->", "<!-- /results -->"
 
 def main(arguments: Sequence[str]) -> int:
     """Replace what stands between the markers."""
-    file = Path(arguments[0]) if arguments else max(RESULTS.glob("*.json"), default=None)
-    if file is None:
+    files = [Path(argument) for argument in arguments] or sorted(RESULTS.glob("*.json"))[-1:]
+    if not files:
         print("no results yet: make bench", file=sys.stderr)
         return 1
     page = _PAGE.read_text(encoding="utf-8")
     before, rest = page.split(_BEGIN)
     _, after = rest.split(_END)
-    text = results(json.loads(file.read_text(encoding="utf-8")))
+    text = "".join(results(json.loads(file.read_text(encoding="utf-8"))) for file in files)
     _PAGE.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}", encoding="utf-8")
     return 0
 
