@@ -139,7 +139,8 @@ def _environment(
     known = {name: value for name, value in environ.items() if name in passed or name.startswith("LC_")}
     own = {**definition.get("environment", {}), **definition.get("client", {})}
     environment = {**(environ if definition.get("inherits") else known), **_filled(folder, record, own)}
-    programs = [str(Path(path).parent) for path in definition.get("paths", {}).values() if Path(path).is_file()]
+    named = definition.get("paths", {})
+    programs = [str(Path(path).parent) for role, path in named.items() if role != "packages"]
     path = [str(folder / "bin"), *dict.fromkeys(programs), environment.get("PATH", os.defpath)]
     environment |= {"PATH": os.pathsep.join(path), "PWD": str(definition.get("cwd") or folder)}
     if record.cookie:
