@@ -217,7 +217,12 @@ def test_program_that_runs_us_does_not_end_us(kept: Kept, tmp_path: Path) -> Non
 
 def test_process_that_forks_while_it_is_killed(kept: Kept) -> None:
     """A program that flees by forking all the time is caught."""
-    flee = "import os, signal\nsignal.signal(15, signal.SIG_IGN)\nwhile True:\n    if os.fork(): os._exit(0)"
+    # By itself it ends after 30 s: should it ever escape, it does not keep the machine busy for good.
+    flee = (
+        "import os, signal, time\nsignal.signal(15, signal.SIG_IGN)\nlast_s = time.time() + 30\n"
+        "while time.time() < last_s:\n    if os.fork(): os._exit(0)"
+    )
+    began_s = time.monotonic()
     record = kept.start("a", [PYTHON, "-S", "-c", flee])
     eventually(lambda: kept.told("a")[-1] == "ended")
 
@@ -227,6 +232,7 @@ def test_process_that_forks_while_it_is_killed(kept: Kept) -> None:
     eventually(is_seen)
     assert tree.end([Stop(record, signal.SIGTERM, 0.1)]) == []
     assert not any(is_seen() for _ in range(50))
+    assert time.monotonic() - began_s < 25, "it was ended, and did not end by itself"
 
 
 def test_many_children_at_once(kept: Kept) -> None:
