@@ -14,11 +14,13 @@ from typing import Any
 
 from envctl.engines.local.census import COOKIE
 from envctl.errors import EngineFailed
+from envctl.host import clock
 
 _PROGRAM = Path(__file__).parent / "keeper" / "run.py"
 _OPTIONS = ("-I", "-S", "-X", "utf8")  # nothing of the caller's Python reaches it, and texts are bytes
 _LOCK_FD = 3
 _KEPT_LINES = 20
+_END_LIMIT_S, _LOOK_AGAIN_S = 2.0, 0.001
 
 
 class Keeping:
@@ -79,8 +81,7 @@ class Keeping:
                     return False
                 data = os.read(self._events, 65536)
                 if not data:
-                    with suppress(ChildProcessError):
-                        os.waitpid(self.pid, 0)
+                    self._reap()
                     return True
                 *lines, unfinished = (unfinished + data).split(b"\n")
                 for line in lines:
@@ -88,6 +89,13 @@ class Keeping:
         finally:
             os.close(self._events)
             os.close(self._wake)
+
+    def _reap(self) -> None:
+        """Take the end of the keeper, which follows its last word; one that hangs there is not waited for."""
+        until_s = clock.monotonic_s() + _END_LIMIT_S
+        with suppress(ChildProcessError):
+            while os.waitpid(self.pid, os.WNOHANG)[0] == 0 and clock.monotonic_s() < until_s:
+                clock.sleep_s(_LOOK_AGAIN_S)
 
     def hang_up(self) -> None:
         """Listen no more; it goes on by itself. To be called once."""

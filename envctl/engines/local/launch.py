@@ -106,7 +106,7 @@ class Launch:
         if self._keeping is not None and not closed:
             self._keeping.hang_up()
             if threading.current_thread() is not self._listener:
-                self._listener.join()
+                self._listener.join(_SETTLED_WITHIN_S)  # a thread that is stuck must not hold up the command
 
     # -- one service, in a thread of its own -------------------------------------------------------------------------
 
