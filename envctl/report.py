@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from envctl.model import Connection, EnvironmentState, Identity, ServiceState
 
@@ -129,6 +129,23 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """One sentence a person should see once ("waiting for pid 4121 (envctl up, 37 s)")."""
         ...
+
+
+class Initiator(NamedTuple):
+    """Who has services started: what it lends, and what it wants to hear.
+
+    Attributes:
+        lock_fd: A lock the engine's child must keep held while it works, even if we are killed; -1 for none.
+        started: Called from another thread for each service whose process and network are there.
+        failed: Called from another thread as soon as starting has failed; with `PortTaken` or `SubnetTaken` where
+            another choice would do.
+        progress: Is told what happens.
+    """
+
+    lock_fd: int
+    started: Callable[[str], None]
+    failed: Callable[[BaseException], None]
+    progress: Progress
 
 
 class Silent:

@@ -33,7 +33,7 @@ from envctl.plan.steps import Plan, Verb
 from envctl.plan.variables import variables
 from envctl.ready.base import Probe
 from envctl.ready.wait import ReadyEvent, Watch, wait_until_ready
-from envctl.report import Progress
+from envctl.report import Initiator, Progress
 
 if TYPE_CHECKING:
     from envctl.engines.base import Engine, Start
@@ -155,15 +155,8 @@ class BringUp:
         with self.engine.watch(stack, watch.report):
             if not starting:
                 return wait_until_ready(probes, deadline_s=deadline_s, watch=watch, on_event=self._tell)
-            start = self.engine.start(
-                plan,
-                stack,
-                folder,
-                lock_fd=self.lock.fd,
-                started=watch.started,
-                failed=watch.abort,
-                progress=self.progress,
-            )
+            initiator = Initiator(self.lock.fd, watch.started, watch.abort, self.progress)
+            start = self.engine.start(plan, stack, folder, initiator)
             try:
                 readiness = wait_until_ready(
                     probes,

@@ -39,7 +39,7 @@ def report(place: Place) -> EnvironmentReport:
         elif seen is None:
             states[name] = (ServiceState.ABSENT, "not there")
         else:
-            states[name] = (seen.state, f"exit code {seen.exit_code}" if seen.exit_code is not None else "")
+            states[name] = (seen.state, seen.detail if seen.exit_code is None else f"exit code {seen.exit_code}")
     return record.report(found, state=_overall([state for state, _ in states.values()]), states=states)
 
 

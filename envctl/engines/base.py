@@ -22,7 +22,7 @@ from envctl.model import (
     Stack,
 )
 from envctl.plan.steps import Plan
-from envctl.report import Progress
+from envctl.report import Initiator, Progress
 
 
 class Survey(Protocol):
@@ -103,27 +103,14 @@ class Engine(Protocol):
         """Do the plan's steps up to START: get images, remove, discard, write the document into `folder`."""
         ...
 
-    def start(
-        self,
-        plan: Plan,
-        stack: Stack,
-        folder: Path,
-        *,
-        lock_fd: int,
-        started: Callable[[str], None],
-        failed: Callable[[BaseException], None],
-        progress: Progress,
-    ) -> Start:
+    def start(self, plan: Plan, stack: Stack, folder: Path, initiator: Initiator) -> Start:
         """Begin the START steps.
 
         Args:
             plan: The plan.
             stack: Its leases and credentials.
             folder: Where `prepare` put the document.
-            lock_fd: A lock the engine's child must keep held while it lives, even if we are killed.
-            started: Called from another thread for each service whose process and network are there.
-            failed: Called from another thread as soon as starting has failed.
-            progress: Is told what happens.
+            initiator: What is lent, and who is told.
         """
         ...
 

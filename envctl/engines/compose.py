@@ -13,7 +13,7 @@ from envctl.errors import EngineTooOld
 from envctl.host import clock
 from envctl.model import Capabilities, Death, EnvironmentSpec, Observed, Program, ServiceState, Stack
 from envctl.plan.steps import Plan, Verb
-from envctl.report import Progress
+from envctl.report import Initiator, Progress
 
 if TYPE_CHECKING:
     from envctl.engines.docker.up import ComposeUp
@@ -113,17 +113,7 @@ class ComposeEngine:
         self._remove_replaced(plan, stack, observed, progress)
         write_atomic(folder / DOCUMENT, document_text(plan.document))
 
-    def start(
-        self,
-        plan: Plan,
-        stack: Stack,
-        folder: Path,
-        *,
-        lock_fd: int,
-        started: Callable[[str], None],
-        failed: Callable[[BaseException], None],
-        progress: Progress,
-    ) -> ComposeUp:
+    def start(self, plan: Plan, stack: Stack, folder: Path, initiator: Initiator) -> ComposeUp:
         """`docker compose up` for exactly the services of the plan's START steps."""
         from envctl.engines.docker.up import ComposeUp
         from envctl.plan import secrets
@@ -134,10 +124,7 @@ class ComposeEngine:
             folder / DOCUMENT,
             plan.subjects(Verb.START),
             variables=secrets.environment(stack.credentials),
-            lock_fd=lock_fd,
-            started=started,
-            failed=failed,
-            progress=progress,
+            initiator=initiator,
         )
 
     def watch(self, stack: Stack, report: Callable[[Death], None]) -> AbstractContextManager[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from envctl.engines.local.launch import Launch
     from envctl.model import Found, Removed
     from envctl.plan.steps import Plan
-    from envctl.report import Progress
+    from envctl.report import Initiator, Progress
 
 _ADDRESS = "this machine"
 
@@ -62,19 +62,9 @@ class EmbeddedEngine:
         """End what is replaced and write the definitions."""
         self._processes.prepare(plan, stack, observed, progress)
 
-    def start(
-        self,
-        plan: Plan,
-        stack: Stack,
-        folder: Path,
-        *,
-        lock_fd: int,
-        started: Callable[[str], None],
-        failed: Callable[[BaseException], None],
-        progress: Progress,
-    ) -> Launch:
+    def start(self, plan: Plan, stack: Stack, folder: Path, initiator: Initiator) -> Launch:
         """Start the processes of the plan's START steps."""
-        return self._processes.start(plan, stack, lock_fd=lock_fd, started=started, failed=failed, progress=progress)
+        return self._processes.start(plan, stack, initiator)
 
     def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:
         """Everything of the stack. A start that is still under way holds the environment's lock, so none is."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from envctl.errors import Unsupported
-from envctl.model import Attempt, Connection, EnvironmentSpec, Native, PortSpec, Program, ServiceSpec
+from envctl.model import Attempt, Connection, EnvironmentSpec, Native, PortSpec, ServiceSpec, Surroundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +94,13 @@ class Kind:
         """What this service needs over its kind's Compose fragment, as Compose keys (`environment`, `command`, …)."""
         return {}
 
-    def native(
-        self,
-        service: ServiceSpec,
-        environment: EnvironmentSpec,
-        program: Program,
-        reach: Mapping[str, Connection],
-        *,
-        listen: str,
-        folder: str,
-    ) -> Native:
+    def native(self, service: ServiceSpec, environment: EnvironmentSpec, around: Surroundings) -> Native:
         """How this service runs without a container.
 
         Args:
             service: The service.
             environment: The environment it is part of.
-            program: What was found on this machine for the kind.
-            reach: How to reach each service of the environment, this one included; passwords are markers.
-            listen: The address to listen on.
-            folder: The kind's own folder `compose/NAME`.
+            around: What was found on this machine, and how services reach each other.
 
         Raises:
             Unsupported: It cannot, because it wants an image; the error says what else can be done.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from envctl.model.connection import Connection
     from envctl.model.identity import BranchSource, Checkout, Identity, Owner
     from envctl.model.observed import Attempt, Death, Observed, ObservedService, Readiness, Verdict
-    from envctl.model.program import DATA, Native, Program
+    from envctl.model.program import DATA, Native, Program, Surroundings
     from envctl.model.removed import Found, Removed
     from envctl.model.spec import (
         BuildSpec,
@@ -69,6 +69,7 @@ __all__ = [
     "ServiceSpec",
     "ServiceState",
     "Stack",
+    "Surroundings",
     "TcpReady",
     "Verdict",
     "VolumeSpec",
@@ -80,7 +81,7 @@ _HOMES = {
     "connection": ("Connection",),
     "identity": ("BranchSource", "Checkout", "Identity", "Owner"),
     "observed": ("Attempt", "Death", "Observed", "ObservedService", "Readiness", "Verdict"),
-    "program": ("DATA", "Native", "Program"),
+    "program": ("DATA", "Native", "Program", "Surroundings"),
     "removed": ("Found", "Removed"),
     "spec": (
         *("BuildSpec", "EngineName", "EnvironmentSpec", "ExecReady", "HttpReady", "LogReady", "PortSpec", "Ready"),

@@ -22,6 +22,7 @@ class ObservedService:
         data_digest: Digest of what shaped its data.
         image_moved: Whether the image's name has been given to another image since.
         exit_code: Where it has exited.
+        detail: What else the engine knows of its state, in words.
         host_ports: Container port → host port, as published now.
     """
 
@@ -33,6 +34,7 @@ class ObservedService:
     data_digest: str = ""
     image_moved: bool = False
     exit_code: int | None = None
+    detail: str = ""
     host_ports: Mapping[int, int] = field(default_factory=dict)
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from envctl.model.connection import Connection
 
 DATA = "@data@"
 """In a `Native`'s arguments and environment: the folder of the service's data, which only the engine knows."""
@@ -25,6 +29,22 @@ class Program:
     version: str
     folder: str
     paths: Mapping[str, str] = field(default_factory=dict)
+
+
+class Surroundings(NamedTuple):
+    """What a kind may know when it says how a service of it runs as a process.
+
+    Attributes:
+        program: What was found on this machine for the kind.
+        reach: How to reach each service of the environment, the one in question included; passwords are markers.
+        listen: The address to listen on.
+        folder: The kind's own folder `compose/NAME`.
+    """
+
+    program: Program
+    reach: Mapping[str, Connection]
+    listen: str
+    folder: str
 
 
 @dataclass(frozen=True, slots=True)

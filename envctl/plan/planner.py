@@ -87,8 +87,9 @@ def _cause(found: ObservedService | None, rendered: Mapping[str, Any]) -> str | 
         return f"image {rendered['image']} now names another image"
     if found.state is ServiceState.RUNNING:
         return None
-    code = f" with code {found.exit_code}" if found.exit_code is not None else ""
-    return f"{found.state}{code}"
+    if found.detail:
+        return f"{found.state}: {found.detail}"
+    return f"{found.state} with code {found.exit_code}" if found.exit_code is not None else str(found.state)
 
 
 def _data_is_stale(found: ObservedService, rendered: Mapping[str, Any]) -> bool:

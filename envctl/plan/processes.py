@@ -14,7 +14,7 @@ from typing import Any
 
 from envctl import kinds
 from envctl.kinds.base import needs_container
-from envctl.model import Capabilities, Connection, EnvironmentSpec, ServiceSpec
+from envctl.model import Capabilities, Connection, EnvironmentSpec, ServiceSpec, Surroundings
 from envctl.plan import digest, references, secrets
 from envctl.plan.facts import Facts
 from envctl.plan.labels import LABEL_PREFIX
@@ -83,8 +83,9 @@ def _native(
         raise needs_container(service)
     if service.volumes:
         raise needs_container(service, "volumes and files are mounted in containers only")
-    listen, assets = facts.stack.publish_address, facts.assets[service.kind]
-    native = kinds.get(service.kind).native(service, spec, program, reach, listen=listen, folder=assets.folder)
+    assets = facts.assets[service.kind]
+    around = Surroundings(program, reach, facts.stack.publish_address, assets.folder)
+    native = kinds.get(service.kind).native(service, spec, around)
     made = asdict(native) | {"arguments": list(native.arguments), "environment": dict(native.environment)}
     data = f"{service.name}-data" if native.data else None
     named = {"program": f"{program.name} {program.version}", "paths": dict(program.paths)}

@@ -12,8 +12,8 @@ from typing import Any
 from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EnvctlError, Interrupted
-from envctl.model import Found, Identity, PortLease, Stack
-from envctl.plan.labels import LABEL_PREFIX
+from envctl.model import Found, PortLease, Stack
+from envctl.plan.labels import LABEL_PREFIX, identity
 
 # What is read of each thing, by the names used here.
 _FULL_NAMES = (
@@ -82,14 +82,6 @@ def _labels_of(container: Mapping[str, Any]) -> dict[str, str]:
 
 def _found(where: Endpoint, engine: str, stack_id: str, members: Sequence[_Part]) -> Found:
     first = members[0].labels
-    identity = Identity(
-        project=first["project"],
-        branch=first["branch"],
-        checkout=first["checkout"],
-        label=first["label"],
-        key=first["key"],
-        name=first["environment"],
-    )
     containers = [member.container for member in members if member.container is not None]
     bindings = [binding for container in containers for binding in _bindings(container)]
     stack = Stack(
@@ -105,7 +97,7 @@ def _found(where: Endpoint, engine: str, stack_id: str, members: Sequence[_Part]
     )
     only_data = all(member.labels["persist"] == "true" for member in members)
     return Found(
-        identity=identity,
+        identity=identity(first),
         stack=stack,
         config_file=first["config"] or None,
         created_at=first["created"],

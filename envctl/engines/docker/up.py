@@ -12,7 +12,7 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.engines.docker.failures import classify
 from envctl.model import Stack
-from envctl.report import Progress
+from envctl.report import Initiator
 
 _PHASES = {"Creating": "creating", "Created": "created", "Starting": "starting", "Started": "waiting"}
 _KEPT_LINES = 40
@@ -35,10 +35,7 @@ class ComposeUp:
         document: The Compose file.
         services: Which services to start.
         variables: Secrets, for Compose to put into the containers.
-        lock_fd: Inherited by Compose.
-        started: Called from the reading thread for each service that Compose has started.
-        failed: Called from the reading thread when Compose fails.
-        progress: Is told what Compose does.
+        initiator: Its lock is inherited by Compose; it is told from the reading thread.
     """
 
     def __init__(
@@ -49,12 +46,9 @@ class ComposeUp:
         services: Sequence[str],
         *,
         variables: Mapping[str, str],
-        lock_fd: int,
-        started: Callable[[str], None],
-        failed: Callable[[BaseException], None],
-        progress: Progress,
+        initiator: Initiator,
     ) -> None:
-        self._started, self._failed, self._progress = started, failed, progress
+        lock_fd, self._started, self._failed, self._progress = initiator
         self._container = re.compile(rf"Container {re.escape(stack.project)}-(?P<service>.+)-\d+ +(?P<word>\w+)")
         self._lines: list[str] = []
         self._error: Exception | None = None

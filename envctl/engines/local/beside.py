@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from envctl.engines.local.processes import Processes
 from envctl.model import Capabilities, Death, EnvironmentSpec, Found, Observed, Program, Removed, ServiceState, Stack
 from envctl.plan.steps import Plan, Step, Verb
-from envctl.report import Progress
+from envctl.report import Initiator, Progress
 
 if TYPE_CHECKING:
     from envctl.engines.base import Engine, Start, Survey
@@ -90,29 +90,15 @@ class Beside:
             self._containers.prepare(theirs, stack, folder, _containers_of(observed), progress)
         self._processes.prepare(plan, stack, observed, progress)
 
-    def start(
-        self,
-        plan: Plan,
-        stack: Stack,
-        folder: Path,
-        *,
-        lock_fd: int,
-        started: Callable[[str], None],
-        failed: Callable[[BaseException], None],
-        progress: Progress,
-    ) -> _BothStart:
+    def start(self, plan: Plan, stack: Stack, folder: Path, initiator: Initiator) -> _BothStart:
         """Start both."""
         theirs = _of_containers(plan, Observed())
         with ExitStack() as undo:
-            launch = self._processes.start(
-                plan, stack, lock_fd=lock_fd, started=started, failed=failed, progress=progress
-            )
+            launch = self._processes.start(plan, stack, initiator)
             undo.callback(launch.cancel)
             start = None
             if theirs.subjects(Verb.START):
-                start = self._containers.start(
-                    theirs, stack, folder, lock_fd=lock_fd, started=started, failed=failed, progress=progress
-                )
+                start = self._containers.start(theirs, stack, folder, initiator)
             undo.pop_all()
         return _BothStart(launch, start)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from envctl.engines.local import folders, records
 from envctl.host import files
-from envctl.model import Identity, PortLease, Stack
-from envctl.plan.labels import LABEL_PREFIX
+from envctl.model import PortLease, Stack
+from envctl.plan.labels import LABEL_PREFIX, identity
 
 if TYPE_CHECKING:
     from envctl.model import Found
@@ -106,14 +106,6 @@ def _found(root: Path, known: Mapping[str, Any]) -> Found:
     from envctl.model import Found
 
     labels = {name: _text(known["labels"][name]) for name in _LABELS}
-    identity = Identity(
-        project=labels["project"],
-        branch=labels["branch"],
-        checkout=labels["checkout"],
-        label=labels["label"],
-        key=labels["key"],
-        name=labels["environment"],
-    )
     stack = Stack(
         id=root.name,
         project=_text(known["project"]),
@@ -129,7 +121,7 @@ def _found(root: Path, known: Mapping[str, Any]) -> Found:
         },
     )
     return Found(
-        identity=identity,
+        identity=identity(labels),
         stack=stack,
         config_file=labels["config"] or None,
         created_at=labels["created"],

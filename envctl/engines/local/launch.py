@@ -15,7 +15,7 @@ from envctl.engines.local.starting import Starting
 from envctl.errors import PortTaken
 from envctl.host import owner
 from envctl.model import Death
-from envctl.report import Progress
+from envctl.report import Initiator
 
 _SETTLED_WITHIN_S = 10.0  # what the keeper was asked takes milliseconds, except on a disk that does not answer
 _KEEPER_LIMIT_S = 1.0
@@ -28,28 +28,17 @@ class Launch:
     Args:
         starts: The services.
         deaths: Is told of those that end.
-        lock_fd: A lock the keeper holds until it has started what it was asked to, even if we are killed; -1 for none.
-        started: Called from another thread for each service whose program runs.
-        failed: Called from another thread as soon as starting has failed, with `PortTaken` where somebody else has a
-            port that a service was given.
-        progress: Is told what happens.
+        initiator: Its lock is held by the keeper until that has started what it was asked to. `failed` gets `PortTaken`
+            where somebody else has a port that a service was given.
 
     Raises:
         EngineFailed: Nothing can be started.
     """
 
-    def __init__(
-        self,
-        starts: Sequence[Starting],
-        *,
-        deaths: Deaths,
-        lock_fd: int,
-        started: Callable[[str], None],
-        failed: Callable[[BaseException], None],
-        progress: Progress,
-    ) -> None:
+    def __init__(self, starts: Sequence[Starting], deaths: Deaths, initiator: Initiator) -> None:
         self._starts = {start.name: start for start in starts}
-        self._deaths, self._started, self._failed, self._progress = deaths, started, failed, progress
+        lock_fd, self._started, self._failed, self._progress = initiator
+        self._deaths = deaths
         self._news = threading.Condition()
         self._ready: set[str] = set()
         self._unasked = set(self._starts)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from envctl.engines.local import folders, records
 from envctl.model import Death, Observed, ServiceState, Stack
-from envctl.report import Progress
+from envctl.report import Initiator, Progress
 
 if TYPE_CHECKING:
     from envctl.engines.local.launch import Launch
@@ -121,16 +121,7 @@ class Processes:
             paths.make_private(root / name)
             records.write_definition(root / name, plan.processes[name])
 
-    def start(
-        self,
-        plan: Plan,
-        stack: Stack,
-        *,
-        lock_fd: int,
-        started: Callable[[str], None],
-        failed: Callable[[BaseException], None],
-        progress: Progress,
-    ) -> Launch:
+    def start(self, plan: Plan, stack: Stack, initiator: Initiator) -> Launch:
         """Begin to start the processes of the plan's START steps."""
         from envctl.engines.local.launch import Launch
         from envctl.engines.local.starting import Starting
@@ -139,7 +130,7 @@ class Processes:
         root = folders.stack(self._state, stack.id)
         names = [name for name in plan.subjects(Verb.START) if name in plan.processes]
         starts = [Starting.of(self._state, stack, root / name, plan.processes[name], self._environ) for name in names]
-        return Launch(starts, deaths=self._deaths, lock_fd=lock_fd, started=started, failed=failed, progress=progress)
+        return Launch(starts, self._deaths, initiator)
 
     def remove(self, stack: Stack, *, purge: bool) -> Removed:
         """End everything of the stack and remove its files; data of `persist: true` stays unless `purge`."""

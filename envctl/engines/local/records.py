@@ -13,6 +13,7 @@ from envctl.host.files import write_atomic
 from envctl.model import ObservedService, Owner, ServiceState
 from envctl.plan.labels import LABEL_PREFIX
 
+_UNKEPT = "runs, but its keeper is gone, and with it its log"
 DEFINITION, PROCESS, EXIT = "definition.json", "process.json", "exit.json"
 
 COOKIE_VARIABLE = "ENVCTL_PROCESS"
@@ -86,6 +87,7 @@ class ProcessRecord:
             aspects=_object(self.label("aspects")),
             data_digest=self.label("data"),
             exit_code=self.exit_code if state is ServiceState.EXITED else None,
+            detail=_UNKEPT if state is ServiceState.UNHEALTHY else "",
             host_ports={int(inner): int(outer) for inner, outer in self.definition.get("ports", {}).items()},
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from envctl.kinds.base import Kind, Option, needs_container, secret_file
-from envctl.model import DATA, Connection, EnvironmentSpec, Native, PortSpec, Program, ServiceSpec
+from envctl.model import DATA, Connection, EnvironmentSpec, Native, PortSpec, ServiceSpec, Surroundings
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_$-]{0,62}"
 _USER = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"  # initdb takes no dollar sign for its superuser
@@ -76,34 +76,25 @@ class Postgres(Kind):
             "command": ["postgres", *arguments, *(service.command or ())],
         }
 
-    def native(
-        self,
-        service: ServiceSpec,
-        environment: EnvironmentSpec,
-        program: Program,
-        reach: Mapping[str, Connection],
-        *,
-        listen: str,
-        folder: str,
-    ) -> Native:
+    def native(self, service: ServiceSpec, environment: EnvironmentSpec, around: Surroundings) -> Native:
         """The server alone, on TCP: a socket's path in the data folder could be longer than the kernel takes."""
-        found = program.version.split(".")[0]
+        found = around.program.version.split(".")[0]
         # The default image is nobody's wish: whoever names other programs in engine_options wants those.
         wanted = "" if service.image == self.image else _major_of_official(service.image or "")
         if wanted not in ("", found):
             other = (
                 f"or image: postgres:{found}, which is what serves here; or name others in engine_options.postgres_bin"
             )
-            why = f"what serves Postgres here is {program.name} {program.version}"
+            why = f"what serves Postgres here is {around.program.name} {around.program.version}"
             raise needs_container(service, why, *([other] if wanted else []))
-        mine = reach[service.name]
-        own = (f"listen_addresses={listen}", f"port={mine.port}", "unix_socket_directories=")
+        mine = around.reach[service.name]
+        own = (f"listen_addresses={around.listen}", f"port={mine.port}", "unix_socket_directories=")
         # An idle environment is to be small: since 18 three processes wait for reads to do ahead.
         small = ("io_method=sync",) if int(found) >= 18 else ()
         settings = (*own, *_SETTINGS, *small, *(() if service.persist else _THROW_AWAY))
         arguments = [word for setting in settings for word in ("-c", setting)]
         return Native(
-            (program.paths["postgres"], "-D", DATA, *arguments, *(service.command or ())),
+            (around.program.paths["postgres"], "-D", DATA, *arguments, *(service.command or ())),
             stop_signal="SIGINT",
             discard_signal="SIGQUIT",
             data=True,

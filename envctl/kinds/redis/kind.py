@@ -8,7 +8,7 @@ from shlex import join
 from urllib.parse import quote
 
 from envctl.kinds.base import Kind, Option, needs_container, secret_file
-from envctl.model import DATA, Connection, EnvironmentSpec, Native, PortSpec, Program, ServiceSpec
+from envctl.model import DATA, Connection, EnvironmentSpec, Native, PortSpec, ServiceSpec, Surroundings
 
 _OFFICIAL = r"(?:docker\.io/)?(?:library/|valkey/)?(?:redis|valkey)(?::[\w.-]+)?"
 
@@ -62,28 +62,19 @@ class Redis(Kind):
             "command": ["sh", "-c", script],
         }
 
-    def native(
-        self,
-        service: ServiceSpec,
-        environment: EnvironmentSpec,
-        program: Program,
-        reach: Mapping[str, Connection],
-        *,
-        listen: str,
-        folder: str,
-    ) -> Native:
+    def native(self, service: ServiceSpec, environment: EnvironmentSpec, around: Surroundings) -> Native:
         """The server with its configuration on standard input: the password stands in no argument.
 
         Any official image of Redis or Valkey is answered by what is found here: they speak one protocol, and the
         version is told by `envctl doctor`.
         """
         if not re.fullmatch(_OFFICIAL, service.image or self.image):
-            raise needs_container(service, f"what serves Redis here is {program.name} {program.version}")
-        mine = reach[service.name]
-        lines = [f"bind {listen}", f"port {mine.port}", f"dir {DATA}", f"requirepass {mine.password}", 'save ""']
+            raise needs_container(service, f"what serves Redis here is {around.program.name} {around.program.version}")
+        mine = around.reach[service.name]
+        lines = [f"bind {around.listen}", f"port {mine.port}", f"dir {DATA}", f"requirepass {mine.password}", 'save ""']
         lines += ["databases 128", f"appendonly {'yes' if service.persist else 'no'}", "daemonize no"]
         return Native(
-            (program.paths["server"], *(service.command or ()), "-"),
+            (around.program.paths["server"], *(service.command or ()), "-"),
             stdin="\n".join(lines) + "\n",
             client={"REDIS_HOST": mine.host, "REDIS_PORT": str(mine.port)},
             data=True,

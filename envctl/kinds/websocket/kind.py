@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from envctl.kinds.base import Kind, Option, needs_container, secret_file, services_of_kind
-from envctl.model import Connection, EnvironmentSpec, Native, PortSpec, Program, ServiceSpec
+from envctl.model import Connection, EnvironmentSpec, Native, PortSpec, ServiceSpec, Surroundings
 
 
 class WebSocket(Kind):
@@ -60,31 +60,22 @@ class WebSocket(Kind):
             }
         return {"environment": settings, **({"command": list(service.command)} if service.command else {})}
 
-    def native(
-        self,
-        service: ServiceSpec,
-        environment: EnvironmentSpec,
-        program: Program,
-        reach: Mapping[str, Connection],
-        *,
-        listen: str,
-        folder: str,
-    ) -> Native:
+    def native(self, service: ServiceSpec, environment: EnvironmentSpec, around: Surroundings) -> Native:
         """The bundled server, by a Python that has what it needs."""
         if not is_bundled(service) or service.command:
             raise needs_container(service, "its command is one of the image's" if service.command else None)
-        mine = reach[service.name]
+        mine = around.reach[service.name]
         settings = {
-            "PYTHONPATH": ":".join(filter(None, [folder, program.paths.get("packages", "")])),
-            "HOST": listen,
+            "PYTHONPATH": ":".join(filter(None, [around.folder, around.program.paths.get("packages", "")])),
+            "HOST": around.listen,
             "PORT": str(mine.port),
             "WS_PATH": service.options["path"],
             "WS_TOKEN": mine.password or "",
         }
         for variable, kind in (("DATABASE_URL", "postgres"), ("REDIS_URL", "redis")):
             for backend in services_of_kind(environment, kind)[:1]:
-                settings[variable] = reach[backend.name].url
-        return Native((program.paths["python"], "-m", "wsserver"), environment=settings)
+                settings[variable] = around.reach[backend.name].url
+        return Native((around.program.paths["python"], "-m", "wsserver"), environment=settings)
 
     def secret_readers(self, service: ServiceSpec, environment: EnvironmentSpec) -> Sequence[tuple[str, str]]:
         """Its token, and the passwords of the Postgres and Redis it is given."""

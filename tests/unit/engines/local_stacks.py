@@ -18,7 +18,7 @@ from envctl.host.paths import ensure_state_dir
 from envctl.model import Observed, PortLease, Stack
 from envctl.plan.labels import LABEL_PREFIX
 from envctl.plan.steps import Plan, Step, Verb
-from envctl.report import Silent
+from envctl.report import Initiator, Silent
 
 LIMIT_S = 10.0
 REGISTRY = "registry-of-this-test"
@@ -90,9 +90,7 @@ class Stacks:
         processes = Processes(self.state, self.environ)
         processes.prepare(plan, stack, Observed(), Silent())
         failures: list[BaseException] = []
-        start = processes.start(
-            plan, stack, lock_fd=-1, started=lambda _: None, failed=failures.append, progress=Silent()
-        )
+        start = processes.start(plan, stack, Initiator(-1, lambda _: None, failures.append, Silent()))
         start.wait()
         assert not failures
         return self.records(stack)

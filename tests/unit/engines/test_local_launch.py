@@ -24,6 +24,7 @@ from envctl.engines.local.starting import Starting
 from envctl.errors import EngineFailed, EnvctlError, PortTaken, ServiceExited, StateDamaged
 from envctl.host import account, clock
 from envctl.model import Death, ServiceState, Stack
+from envctl.report import Initiator
 
 LISTEN = "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); s.accept()"
 
@@ -61,14 +62,7 @@ class Stage:
 
     def launch(self, *starts: Starting, lock_fd: int = -1) -> Launch:
         """Start them."""
-        launch = Launch(
-            starts,
-            deaths=self.hub,
-            lock_fd=lock_fd,
-            started=self.started.append,
-            failed=self.errors.append,
-            progress=self,
-        )
+        launch = Launch(starts, self.hub, Initiator(lock_fd, self.started.append, self.errors.append, self))
         self.launches.append(launch)
         return launch
 
