@@ -10,6 +10,7 @@
         ServiceNotFound     NO_SERVICE
         ConfigNotFound      NO_CONFIG
         CodeNotFound        NO_CODE
+        ProcessNotFound     NO_PROCESS
       EngineUnavailable                         69
         EngineNotInstalled  ENGINE_NOT_INSTALLED
         EngineUnreachable   ENGINE_UNREACHABLE
@@ -19,6 +20,7 @@
       CannotWrite           CANNOT_WRITE        73
       StateDamaged          STATE_DAMAGED       74
       Busy                  ENVIRONMENT_BUSY    75
+      EnvironmentInUse      ENVIRONMENT_IN_USE  75
       Incompatible                              76
         EngineTooOld        ENGINE_TOO_OLD
         RegistryNewer       REGISTRY_NEWER
@@ -50,6 +52,9 @@
         OutOfMemory         OUT_OF_MEMORY
         DiskFull            DISK_FULL
       Leftovers             LEFTOVERS           85
+      DataFailed            DATA_FAILED         86
+      CommandNotExecutable  COMMAND_NOT_EXECUTABLE  126
+      CommandNotFound       COMMAND_NOT_FOUND   127
       Interrupted           INTERRUPTED         128 + signal
 
 The docstring of each leaf is what `envctl explain CODE` prints: the situation, then how to get out of it.
@@ -202,6 +207,15 @@ class CodeNotFound(NotFound):
     code = "NO_CODE"
 
 
+class ProcessNotFound(NotFound):
+    """The process that `--while-pid` names is not there, so nothing can be made for it.
+
+    Fix: give the number of a process that runs, such as `$$` in a shell.
+    """
+
+    code = "NO_PROCESS"
+
+
 class EngineUnavailable(EnvctlError):
     """No container engine can be used."""
 
@@ -284,6 +298,17 @@ class Busy(EnvctlError):
     """
 
     code = "ENVIRONMENT_BUSY"
+    exit_code = 75
+    retryable = True
+
+
+class EnvironmentInUse(EnvctlError):
+    """A test run, or another process that asked for the environment, still uses it; it is not taken away from it.
+
+    Fix: wait until the named process ends, or end it; `envctl down --force` removes the environment all the same.
+    """
+
+    code = "ENVIRONMENT_IN_USE"
     exit_code = 75
     retryable = True
 
@@ -545,6 +570,37 @@ class Leftovers(EnvctlError):
     code = "LEFTOVERS"
     exit_code = 85
     retryable = True
+
+
+class DataFailed(EnvctlError):
+    """What was to be done with the data of a service failed: a copy, a clearing; the server's words are shown.
+
+    Fix: act on them; `envctl status` shows whether the service is ready, `envctl logs SERVICE` what it said.
+    """
+
+    code = "DATA_FAILED"
+    exit_code = 86
+
+
+class CommandNotExecutable(EnvctlError):
+    """The command that was to be run is there, but the system cannot run it.
+
+    Fix: make it executable (`chmod +x`), give a script a first line such as `#!/bin/sh`, or install the program that is
+    meant for this machine.
+    """
+
+    code = "COMMAND_NOT_EXECUTABLE"
+    exit_code = 126
+
+
+class CommandNotFound(EnvctlError):
+    """The command that was to be run does not exist.
+
+    Fix: check its spelling; a program that is not in PATH needs its path. Shell syntax needs a shell: `sh -c "…"`.
+    """
+
+    code = "COMMAND_NOT_FOUND"
+    exit_code = 127
 
 
 class Interrupted(EnvctlError):

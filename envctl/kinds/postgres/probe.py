@@ -5,27 +5,11 @@ Written on plain sockets, because a driver costs more to import than the whole h
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
-
 from envctl.kinds.postgres import wire
+from envctl.kinds.postgres.login import ServerError, log_in
 from envctl.model import Attempt, Connection
 from envctl.ready.answers import PASSWORD_REFUSED, not_yet, ready
-from envctl.ready.stream import Garbled, Stream, converse
-
-if TYPE_CHECKING:
-    from envctl.kinds.postgres.scram import Scram
-
-_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
-
-
-class _ServerError(Exception):
-    """The server answered with an error."""
-
-    def __init__(self, body: bytes) -> None:
-        fields = wire.error_fields(body)
-        self.code, self.text = fields.get("C", ""), fields.get("M", "an error without a message")
-        super().__init__(self.text)
+from envctl.ready.stream import Stream, converse
 
 
 def attempt(connection: Connection, limit_s: float) -> Attempt:
@@ -38,101 +22,30 @@ def attempt(connection: Connection, limit_s: float) -> Attempt:
 
 def _talk(stream: Stream, connection: Connection) -> Attempt:
     try:
-        version = _Login(stream, connection).run()
+        version = log_in(stream, connection)
         answer = _select_one(stream)
-    except _ServerError as error:
+    except ServerError as error:
         return _refusal(error, connection)
-    if answer != b"1":
+    if answer != [b"1"]:
         return not_yet(f"SELECT 1 returned {answer!r}")
     stream.say_goodbye(wire.TERMINATE)
     return ready(f"PostgreSQL {version} answered SELECT 1")
 
 
-class _Login:
-    """The conversation from the startup message to the first ReadyForQuery."""
-
-    def __init__(self, stream: Stream, connection: Connection) -> None:
-        self._stream = stream
-        self._user = connection.user or "postgres"
-        self._database = connection.database or self._user
-        self._password = connection.password or ""
-        self._scram: Scram | None = None
-        self._proven = True  # that the server knows the password; false from the start of a SCRAM exchange to its end
-        self._let_in = False
-
-    def run(self) -> str:
-        """Log in; the server's version. Raises _ServerError, Garbled, OSError."""
-        self._stream.send(wire.startup(self._user, self._database))
-        version = "?"
-        while True:
-            kind, body = wire.receive(self._stream)
-            if kind == b"R":
-                self._authenticate(int.from_bytes(body[:4], "big"), body[4:])
-            elif kind == b"S" and body.startswith(b"server_version\0"):
-                version = body[15:].split(b"\0")[0].decode("ascii", "replace").split(" ")[0][:20]
-            elif kind == b"E":
-                raise _ServerError(body)
-            elif kind == b"Z":
-                break
-        if not self._let_in:
-            raise Garbled("Postgres did not authenticate us")
-        return version
-
-    def _authenticate(self, request: int, data: bytes) -> None:
-        if request == _OK:
-            if not self._proven:
-                raise Garbled("the server did not prove that it knows the password")
-            self._let_in = True
-        elif request == _CLEARTEXT:
-            self._stream.send(wire.password(self._password.encode()))
-        elif request == _MD5:
-            self._stream.send(wire.password(_md5(self._password, self._user, data[:4])))
-        elif request in {_SASL, _SASL_CONTINUE, _SASL_FINAL}:
-            self._sasl(request, data)
-        else:
-            raise Garbled(f"Postgres asks for authentication method {request}")
-
-    def _sasl(self, request: int, data: bytes) -> None:
-        from envctl.kinds.postgres import scram
-
-        try:
-            if request == _SASL:
-                if scram.MECHANISM not in data.split(b"\0"):
-                    raise Garbled("Postgres offers no SCRAM-SHA-256")
-                self._scram, self._proven = scram.Scram(self._password, os.urandom(18).hex().encode()), False
-                self._stream.send(wire.sasl_initial(scram.MECHANISM, self._scram.first()))
-            elif self._scram is None:
-                raise Garbled("Postgres continues what was not begun")
-            elif request == _SASL_CONTINUE:
-                self._stream.send(wire.sasl_response(self._scram.final(data)))
-            else:
-                self._scram.check(data)
-                self._proven = True
-        except scram.Refused as refused:
-            raise Garbled(str(refused)) from None
-
-
-def _select_one(stream: Stream) -> bytes | None:
+def _select_one(stream: Stream) -> list[bytes | None]:
     stream.send(wire.query("SELECT 1"))
-    answer = None
+    answer: list[bytes | None] = []
     while True:
         kind, body = wire.receive(stream)
         if kind == b"E":
-            raise _ServerError(body)
+            raise ServerError(body)
         if kind == b"D":
-            answer = wire.only_value(body)
+            answer = wire.values(body)
         elif kind == b"Z":
             return answer
 
 
-def _md5(password: str, user: str, salt: bytes) -> bytes:
-    from hashlib import md5
-
-    inner = md5((password + user).encode(), usedforsecurity=False).hexdigest().encode()
-    return b"md5" + md5(inner + salt, usedforsecurity=False).hexdigest().encode()
-
-
-def _refusal(error: _ServerError, connection: Connection) -> Attempt:
+def _refusal(error: ServerError, connection: Connection) -> Attempt:
     # None of these is final. "Starting up" passes by itself; a database is created late by an initialisation script;
     # a server started on prepared data may get this environment's password only after its start. How long a refused
     # password is borne is the wait's decision (envctl.ready.patience).

@@ -1,4 +1,4 @@
-"""As much of PostgreSQL's protocol 3.0 as a login and one query need.
+"""As much of PostgreSQL's protocol 3.0 as a login and simple queries need.
 
 Source: PostgreSQL documentation, "Frontend/Backend Protocol", Message Formats.
 """
@@ -41,13 +41,13 @@ def query(sql: str) -> bytes:
 TERMINATE = b"X\0\0\0\x04"
 
 
-def receive(stream: Stream) -> tuple[bytes, bytes]:
+def receive(stream: Stream, most_bytes: int = _MOST_BYTES) -> tuple[bytes, bytes]:
     """The next message: its type and its body. Raises Garbled for what cannot be one."""
     kind = stream.exactly(1)
     if not kind.isalpha():
         raise Garbled(f"a Postgres message cannot begin with {kind!r}")
     size = int.from_bytes(stream.exactly(4), "big")
-    if not 4 <= size <= _MOST_BYTES:
+    if not 4 <= size <= most_bytes:
         raise Garbled(f"a Postgres message cannot have {size} bytes here")
     return kind, stream.exactly(size - 4)
 
@@ -58,10 +58,17 @@ def error_fields(body: bytes) -> dict[str, str]:
     return {part[0]: part[1:] for part in parts}
 
 
-def only_value(body: bytes) -> bytes | None:
-    """The value of a data row with one column, or None."""
-    count, size = int.from_bytes(body[:2], "big"), int.from_bytes(body[2:6], "big", signed=True)
-    return body[6 : 6 + size] if count == 1 and size >= 0 else None
+def values(body: bytes) -> list[bytes | None]:
+    """The values of a data row; None is NULL. Raises Garbled."""
+    found: list[bytes | None] = []
+    at = 2
+    for _ in range(int.from_bytes(body[:2], "big")):
+        size, at = int.from_bytes(body[at : at + 4], "big", signed=True), at + 4
+        found.append(None if size < 0 else body[at : at + size])
+        at += max(size, 0)
+        if at > len(body):
+            raise Garbled("a Postgres row ends too early")
+    return found
 
 
 def _text(word: str) -> bytes:

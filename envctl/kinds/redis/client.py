@@ -70,16 +70,34 @@ def parse(words: Sequence[str], environ: dict[str, str]) -> Settings:
 
 
 class Connection:
-    """A connection to a server, logged in."""
+    """A connection to a server, logged in.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: Where, and as whom.
+        limit_s: How long each answer may take, in seconds; None for commands that block for as long as they are told.
+
+    Raises:
+        ReplyError: The server lets us not in.
+        OSError: There is none.
+    """
+
+    def __init__(self, settings: Settings, limit_s: float | None = None) -> None:
         self._socket = socket.create_connection((settings.host, int(settings.port)), _LIMIT_S)
-        self._socket.settimeout(None)  # commands may block for as long as they are told to
+        self._socket.settimeout(limit_s)
         self._answers: BinaryIO = self._socket.makefile("rb")
-        if settings.password:
-            self._need("AUTH", *([settings.user] if settings.user else []), settings.password)
-        if settings.database != "0":
-            self._need("SELECT", settings.database)
+        try:
+            if settings.password:
+                self._need("AUTH", *([settings.user] if settings.user else []), settings.password)
+            if settings.database != "0":
+                self._need("SELECT", settings.database)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End it."""
+        self._answers.close()
+        self._socket.close()
 
     def _need(self, *words: str) -> None:
         answer = self.ask(words)

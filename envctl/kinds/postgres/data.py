@@ -1,0 +1,180 @@
+"""Databases beside the environment's own: templates, and copies of them for one worker or one test.
+
+A copy by template is the fastest that Postgres has (30 ms), but nobody may be connected to what is copied. The
+environment's own database often has somebody, the bundled WebSocket server for one, and nobody is sent away from it:
+then it is dumped and read back once, into a template of which everything else is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from urllib.parse import quote
+
+from envctl.errors import DataFailed
+from envctl.kinds.postgres import transfer
+from envctl.kinds.postgres.client import Client, identifier, literal
+from envctl.kinds.postgres.login import ServerError
+from envctl.model import Connection
+from envctl.ready.stream import Garbled
+
+_LIMIT_S = 60.0
+_LONGEST_NAME = 63
+_NO_DATABASE, _IN_USE = "3D000", "55006"
+_WITH_STRATEGY = 15
+# Parameters whose values are lists, and are kept with their quotes (GUC_LIST_QUOTE in Postgres' source).
+_LISTS = frozenset(
+    {
+        "local_preload_libraries",
+        "session_preload_libraries",
+        "search_path",
+        "temp_tablespaces",
+        "unix_socket_directories",
+    }
+)
+
+
+def own_name(base: str, suffix: str) -> str:
+    """A database's name with a suffix; the suffix stays whole where Postgres would cut the name."""
+    return base[: _LONGEST_NAME - len(suffix)] + suffix
+
+
+def connection_to(base: Connection, name: str) -> Connection:
+    """The same server and user, another database."""
+    return replace(base, database=name, url=base.url.rsplit("/", 1)[0] + "/" + quote(name, safe=""))
+
+
+class Databases:
+    """The databases of one server.
+
+    Args:
+        base: The environment's own database, and the server it is on.
+        limit_s: How long each thing that is asked of the server may take, in seconds.
+    """
+
+    def __init__(self, base: Connection, limit_s: float = _LIMIT_S) -> None:
+        self._base = base
+        self._limit_s = limit_s
+
+    def names(self, beginning: str) -> list[str]:
+        """The databases whose names begin so. Raises DataFailed."""
+        with self._session("list the databases") as session:
+            found = session.rows("SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY 1", beginning)
+        return [str(name) for (name,) in found]
+
+    def make_template(self, name: str, inside: transfer.Inside) -> Connection:
+        """A database that holds what the environment's own holds now. Nobody is disconnected from that.
+
+        Args:
+            name: Its name; there must be none of it.
+            inside: Runs programs where the server is; used where somebody is connected to the environment's own.
+
+        Raises:
+            DataFailed: It could not be made; then it is not there.
+        """
+        base = self._base.database or ""
+        with self._session(f'copy database "{base}" to "{name}"') as session:
+            if _others(session, base):
+                transfer.copy(session, self._base, name, inside)
+            else:
+                try:
+                    session.rows(_copying(session, base, name))
+                except ServerError as error:
+                    if error.code != _IN_USE:
+                        raise
+                    transfer.copy(session, self._base, name, inside)  # somebody has come meanwhile
+            _take_settings(session, base, name)
+        return connection_to(self._base, name)
+
+    def seal(self, template: str, note: str) -> None:
+        """Let nobody connect to a template any more, and send away who is, so that it can be copied at any time.
+
+        Args:
+            template: One that `make_template` made.
+            note: Is written down beside it, for `note`.
+
+        Raises:
+            DataFailed: It is not there.
+        """
+        with self._session(f'finish template "{template}"') as session:
+            session.rows(f"ALTER DATABASE {identifier(template)} WITH ALLOW_CONNECTIONS false")
+            session.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", template)
+            session.rows(f"COMMENT ON DATABASE {identifier(template)} IS {literal(note)}")
+
+    def note(self, name: str) -> str | None:
+        """What `seal` wrote down, "" before that; None where there is no such database. Raises DataFailed."""
+        with self._session(f'look at database "{name}"') as session:
+            found = session.rows(
+                "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", name
+            )
+        return found[0][0] or "" if found else None
+
+    def clone(self, template: str, name: str) -> Connection:
+        """A copy of a template to which nobody is connected. Raises DataFailed."""
+        with self._session(f'copy template "{template}" to "{name}"') as session:
+            session.rows(_copying(session, template, name))
+            _take_settings(session, template, name)
+        return connection_to(self._base, name)
+
+    def drop(self, *names: str) -> None:
+        """Remove databases, and send away who is connected. What is not there is no error. Raises DataFailed."""
+        if names:
+            with self._session(f'remove database "{names[0]}"') as session:
+                for name in names:
+                    session.rows(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+
+    @contextmanager
+    def _session(self, aim: str) -> Iterator[Client]:
+        """A session in a database that nobody copies; what goes wrong in it becomes a DataFailed."""
+        try:
+            with self._client() as client:
+                yield client
+        except ServerError as error:
+            cause = f"PostgreSQL says: {error.text} ({error.code or 'no code'})"
+            raise self._failed(aim, cause, *error.more) from None
+        except TimeoutError:
+            raise self._failed(aim, f"PostgreSQL did not answer within {self._limit_s:g} s") from None
+        except (OSError, Garbled) as error:
+            raise self._failed(aim, f"the connection failed: {error or type(error).__name__}") from None
+
+    def _client(self) -> Client:
+        first, *second = [name for name in ("postgres", "template1") if name != self._base.database]
+        try:
+            return Client(connection_to(self._base, first), self._limit_s)
+        except ServerError as error:
+            if error.code != _NO_DATABASE or not second:
+                raise
+        return Client(connection_to(self._base, second[0]), self._limit_s)
+
+    def _failed(self, aim: str, cause: str, *evidence: str) -> DataFailed:
+        subject = {"service": self._base.service, "database": self._base.database}
+        return DataFailed(f"cannot {aim}", cause=cause, evidence=evidence, subject=subject)
+
+
+def _others(session: Client, name: str) -> bool:
+    """Whether somebody stays connected to a database; a look of envctl itself is over in a moment."""
+    sql = "SELECT 1 FROM pg_stat_activity WHERE datname = %s"
+    nobody = " AND backend_type <> 'autovacuum worker' AND application_name <> 'envctl'"
+    return bool(session.rows(sql + nobody, name))
+
+
+def _copying(session: Client, source: str, name: str) -> str:
+    strategy = " STRATEGY file_copy" if session.version >= _WITH_STRATEGY else ""
+    return f"CREATE DATABASE {identifier(name)} TEMPLATE {identifier(source)}{strategy}"
+
+
+def _take_settings(session: Client, source: str, name: str) -> None:
+    """Give a copy what was set for its source by ALTER DATABASE, which Postgres leaves out."""
+    found = session.rows(
+        "SELECT role.rolname, unnest(setconfig) FROM pg_db_role_setting"
+        " JOIN pg_database ON pg_database.oid = setdatabase LEFT JOIN pg_roles role ON role.oid = setrole"
+        " WHERE datname = %s",
+        source,
+    )
+    for role, setting in found:
+        key, _, value = (setting or "").partition("=")
+        whose = f"ROLE {identifier(role)} IN DATABASE" if role else "DATABASE"
+        parameter = ".".join(map(identifier, key.split(".")))
+        quoted = value if value and key in _LISTS else literal(value)
+        session.rows(f"ALTER {whose} {identifier(name)} SET {parameter} TO {quoted}")

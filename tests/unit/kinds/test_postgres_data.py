@@ -1,0 +1,268 @@
+"""Databases of one's own on a real server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from local_server import LocalServer, closed_port, silent
+from real_servers import (
+    PASSWORD,
+    eventually,
+    init_postgres,
+    postgres_binary,
+    postgres_folder,
+    running_postgres,
+    sql,
+)
+
+from envctl.errors import DataFailed
+from envctl.kinds.postgres.client import Client, identifier
+from envctl.kinds.postgres.data import Databases, connection_to, own_name
+from envctl.kinds.postgres.login import ServerError
+from envctl.kinds.postgres.probe import attempt
+from envctl.model import Connection, Verdict
+
+ODD = "a \"b\" 'c' %s \\ ü"
+
+
+def connection(port: int, database: str = "shop") -> Connection:
+    url = f"postgresql://app:{PASSWORD}@127.0.0.1:{port}/{database}"
+    return Connection("db", "postgres", "127.0.0.1", port, url, "app", PASSWORD, database)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with postgres_folder() as folder:
+        init_postgres(folder / "data")
+        with running_postgres(folder / "data") as port:
+            eventually(lambda: attempt(connection(port, "postgres"), 2.0).verdict is Verdict.READY)
+            yield port
+
+
+@pytest.fixture
+def base(port: int) -> Iterator[Connection]:
+    """A database with a table of two rows, a sequence behind it, and settings of its own."""
+    sql(port, ["CREATE DATABASE shop", "CREATE ROLE clerk LOGIN PASSWORD 'x'"])
+    sql(
+        port, ["ALTER DATABASE shop SET app.region = 'it''s here'", "ALTER DATABASE shop SET search_path = own, public"]
+    )
+    sql(port, ["ALTER ROLE clerk IN DATABASE shop SET work_mem = '5MB'"])
+    made = connection(port)
+    with session(made) as link:
+        link.execute("CREATE SCHEMA own CREATE TABLE items (id serial PRIMARY KEY, name text)")
+        link.execute("INSERT INTO own.items (name) VALUES (%s), (NULL)", [ODD])
+    yield made
+    with session(connection(port, "postgres")) as link:
+        names = "SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')"
+        for (name,) in link.execute(names).fetchall():
+            link.execute(f"DROP DATABASE {identifier(name)} WITH (FORCE)".encode())
+        link.execute("DROP ROLE clerk")
+
+
+@contextmanager
+def session(where: Connection) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(where.url, autocommit=True) as link:
+        yield link
+
+
+def refused(command: Sequence[str]) -> tuple[int, str]:
+    raise AssertionError("nobody was connected, so nothing need be dumped")
+
+
+class Inside:
+    """Runs programs where the server is."""
+
+    def __init__(self, where: Connection, **variables: str) -> None:
+        folder = Path(postgres_binary("psql")).parent
+        reach = {"PGHOST": where.host, "PGPORT": str(where.port), "PGPASSWORD": PASSWORD}
+        self.environ = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", **reach, **variables}
+        self.commands: list[Sequence[str]] = []
+
+    def __call__(self, command: Sequence[str]) -> tuple[int, str]:
+        self.commands.append(command)
+        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+
+def holds_all(copy: Connection) -> bool:
+    """Whether a copy has data, defaults and settings of the base of these tests."""
+    with session(copy) as link:
+        rows = link.execute("INSERT INTO items (name) VALUES ('third') RETURNING id").fetchall()
+        rows += link.execute("SELECT name FROM items WHERE id < 3 ORDER BY id").fetchall()
+        rows += link.execute("SELECT current_setting('app.region')").fetchall()
+        own = "SELECT setconfig FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase"
+        own += " WHERE datname = current_database() AND setrole <> 0"
+        rows += link.execute(own.encode()).fetchall()
+    return rows == [(3,), (ODD,), (None,), ("it's here",), (["work_mem=5MB"],)]
+
+
+# -- templates and copies ----------------------------------------------------------------------------------------------
+
+
+def test_a_template_is_a_copy_of_the_base(base: Connection) -> None:
+    """A template, and a database made of it, hold data, sequences and settings of the base, and are apart from it."""
+    databases = Databases(base)
+
+    template = databases.make_template("shop_template", refused)
+    databases.seal("shop_template", "done")
+    clone = databases.clone("shop_template", "shop_w1")
+
+    assert (template.database, clone.database) == ("shop_template", "shop_w1")
+    assert holds_all(clone)
+    with session(base) as link:
+        assert link.execute("SELECT count(*) FROM own.items").fetchone() == (2,)
+
+
+def test_nobody_is_sent_away_from_the_base(base: Connection) -> None:
+    """A base that somebody listens in is copied all the same, and the listener goes on."""
+    inside = Inside(base)
+    with session(base) as listener:
+        listener.execute("LISTEN events")
+
+        Databases(base).make_template("shop_template", inside)
+
+        assert listener.execute("SELECT 1").fetchone() == (1,)
+    assert holds_all(connection_to(base, "shop_template"))
+    assert PASSWORD not in str(inside.commands)
+
+
+def test_a_look_of_envctl_is_waited_for(base: Connection) -> None:
+    """A probe that is under way while a template is made is over in a moment: nothing is dumped for it."""
+    with Client(base, 5.0):
+        pass  # its backend may still be ending
+    Databases(base).make_template("shop_template", refused)
+    assert holds_all(connection_to(base, "shop_template"))
+
+
+@pytest.mark.parametrize("variables", [{"PGHOST": "127.0.0.9"}, {"PGOPTIONS": "-c a=b"}])
+def test_a_copy_that_fails_is_no_template(base: Connection, variables: dict[str, str]) -> None:
+    """Where the base cannot be dumped, the error has the programs' words, and no database is left."""
+    databases = Databases(base)
+    with session(base), pytest.raises(DataFailed) as caught:
+        databases.make_template("shop_template", Inside(base, **variables))
+    assert caught.value.evidence
+    assert databases.names("shop_") == []
+
+
+@pytest.mark.parametrize("end", ["COPY own.items ", "1\t"])
+def test_half_a_copy_is_no_template(base: Connection, tmp_path: Path, end: str) -> None:
+    """A dump that ends in the middle, also in the middle of a table, passes for none: `pg_dump` is made to do that."""
+    wrapper = tmp_path / "pg_dump"
+    wrapper.write_text(f'#!/bin/sh\n{postgres_binary("pg_dump")} "$@" | sed "/^{end}/q"\nexit 1\n')
+    wrapper.chmod(0o755)
+    databases, inside = Databases(base), Inside(base)
+    inside.environ["PATH"] = f"{tmp_path}{os.pathsep}{inside.environ['PATH']}"
+    with session(base), pytest.raises(DataFailed):
+        databases.make_template("shop_template", inside)
+    assert databases.names("shop_") == []
+
+
+def test_a_sealed_template_is_copied_whoever_was_connected(base: Connection) -> None:
+    """Whoever filled a template may have left connections behind; copies are made of it at once, by several."""
+    databases = Databases(base)
+    template = databases.make_template("shop_template", refused)
+    with session(template) as left_open:
+        databases.seal("shop_template", "done")
+        names = [databases.clone("shop_template", f"shop_w{number}").database for number in (1, 2)]
+        with pytest.raises(psycopg.OperationalError):
+            left_open.execute("SELECT 1")
+    assert databases.names("shop_") == ["shop_template", *names]
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+        psycopg.connect(template.url)
+
+
+def test_the_note_of_a_template(base: Connection) -> None:
+    """What was written down when a template was finished can be read, also by another process; None: there is none."""
+    databases = Databases(base)
+    assert databases.note("shop_template") is None
+    databases.make_template("shop_template", refused)
+    assert databases.note("shop_template") == ""
+    databases.seal("shop_template", ODD)
+    assert databases.note("shop_template") == ODD
+
+
+def test_databases_are_removed_whoever_is_connected(base: Connection) -> None:
+    """Removing sends away who is still connected; what is not there is no error."""
+    databases = Databases(base)
+    databases.make_template("shop_template", refused)
+    databases.seal("shop_template", "")
+    with session(databases.clone("shop_template", "shop_w1")):
+        databases.drop("shop_w1", "shop_template", "shop_w2")
+    assert databases.names("shop_") == []
+
+
+def test_a_base_called_postgres(port: int) -> None:
+    """The database that others are made from is never the one that envctl itself is connected to."""
+    base = connection(port, "postgres")
+    Databases(base).make_template("copy_template", refused)
+    Databases(base).drop("copy_template")
+
+
+def test_long_names_stay_apart() -> None:
+    """Postgres cuts names at 63 bytes: the suffix stays, so two databases never become one."""
+    assert own_name("shop", "_w3") == "shop_w3"
+    long = [own_name("s" * 63, suffix) for suffix in ("_w3", "_w31")]
+    assert [len(name) for name in long] == [63, 63]
+    assert [name[-4:] for name in long] == ["s_w3", "_w31"]
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.provokes("DATA_FAILED")
+def test_the_servers_words_are_shown(base: Connection) -> None:
+    """What the server refuses ends in an error with its words and its code."""
+    databases = Databases(base)
+    databases.make_template("shop_template", refused)
+    with pytest.raises(DataFailed) as caught:
+        databases.make_template("shop_template", refused)
+    assert caught.value.exit == 86
+    assert 'database "shop_template" already exists (42P04)' in str(caught.value.cause)
+
+
+def test_no_server_or_a_wrong_one() -> None:
+    """A server that is gone, silent or another one ends in the same error, in time."""
+    with LocalServer(silent()) as mute:
+        for wrong, words in ((closed_port(), "refused"), (mute.port, "did not answer within 0.2 s")):
+            with pytest.raises(DataFailed) as caught:
+                Databases(connection(wrong), 0.2).names("")
+            assert words in str(caught.value.cause)
+
+
+# -- the client --------------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_any_text(base: Connection) -> None:
+    """Texts go in and come out as they are, NULL as None, statements in one query in order; big rows too."""
+    with Client(base, 5.0) as client:
+        assert client.rows("SELECT %s, NULL, ''; SELECT 2", ODD) == [(ODD, None, ""), ("2",)]
+        ((big,),) = client.rows("SELECT repeat('x', 1000000)")
+        assert big == "x" * 1_000_000
+        assert client.rows(f"SELECT 1 AS {identifier(ODD)}") == [("1",)]
+
+
+def test_a_session_outlives_an_error(base: Connection) -> None:
+    """After a statement that failed the next one is answered; after an end that the server told, it is told."""
+    with Client(base, 5.0) as client:
+        with pytest.raises(ServerError, match="division by zero"):
+            client.rows("SELECT 1/0")
+        assert client.rows("SELECT 1") == [("1",)]
+        with pytest.raises(ServerError) as caught:
+            client.rows("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert caught.value.code == "57P01"
+
+
+def test_a_statement_has_its_own_time(base: Connection) -> None:
+    """The limit is one for each statement, not for the session."""
+    with Client(base, 0.5) as client:
+        for _ in range(3):
+            client.rows("SELECT pg_sleep(0.2)")
+        with pytest.raises(TimeoutError):
+            client.rows("SELECT pg_sleep(1)")
