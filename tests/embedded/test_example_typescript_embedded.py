@@ -24,5 +24,7 @@ def test_the_types_are_right(project: Project) -> None:
 def test_the_lock_file_names_no_registry() -> None:
     """The packages are locked by their digests, and come from whatever registry is set up."""
     packages = json.loads((EXAMPLE / "package-lock.json").read_text("utf-8"))["packages"]
-    assert [name for name, package in packages.items() if "resolved" in package] == []
-    assert all("integrity" in package for name, package in packages.items() if name)
+    ours = {"", "../../js", "node_modules/envctl"}
+    assert {name for name, package in packages.items() if "resolved" in package} == {"node_modules/envctl"}
+    assert packages["node_modules/envctl"] == {"resolved": "../../js", "link": True}
+    assert {name for name, package in packages.items() if "integrity" not in package} == ours

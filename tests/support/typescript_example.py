@@ -14,7 +14,8 @@ import pytest
 from harness import Project
 from whole_engine import session_folder
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "typescript"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "typescript"
 _SESSION = re.compile(r"<!-- session -->\n```sh\n(?P<text>.*?)```", re.DOTALL)
 _NOT_COPIED = ("node_modules", ".env.test")
 
@@ -28,8 +29,10 @@ NEEDS = [
 @cache
 def packages() -> Path:
     """The example's packages, installed once per process of the tests as its lock file has them."""
-    folder = session_folder() / f"typescript-{os.getpid()}"
+    root = session_folder() / f"typescript-{os.getpid()}"
+    folder = root / EXAMPLE.relative_to(ROOT)
     folder.mkdir(parents=True)
+    (root / "js").symlink_to(ROOT / "js")  # its package.json names it relative to itself
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copy(EXAMPLE / name, folder)
     command = ["npm", "ci", "--no-audit", "--no-fund", "--prefer-offline"]

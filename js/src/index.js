@@ -1,0 +1,106 @@
+import { commandOf, run } from "./command.js";
+import { EnvctlError } from "./error.js";
+
+export { EnvctlError };
+
+// Environment → how many in this process use it. To envctl a process is one session, so the last of them ends it;
+// kept where other copies of this module find it.
+const uses = (globalThis[Symbol.for("envctl.uses")] ??= new Map());
+
+const INSPECT = Symbol.for("nodejs.util.inspect.custom");
+const DISPOSE = Symbol.asyncDispose ?? Symbol.for("nodejs.asyncDispose");
+
+/** Brings the environment up, or takes the one that is up, until `close()` or the end of this process. */
+export async function up(options = {}) {
+  const { cwd, fresh, keep } = options;
+  const command = commandOf(options.command);
+  const which = [...option("file", options.file), ...option("branch", options.branch), ...option("name", options.name)];
+  const session = `--while-pid=${process.pid}`;
+  const end = ["down", session, ...which, "--format=json"];
+  const how = [...option("engine", options.engine), ...option("timeout", duration(options.timeout))];
+  const begin = ["up", ...(keep ? [] : [session]), ...(fresh ? ["--fresh"] : []), ...which, ...how, "--format=json"];
+  const report = await run(command, begin, cwd, end);
+  return new Environment(report, keep ? undefined : () => run(command, end, cwd));
+}
+
+function option(name, value) {
+  return value === undefined ? [] : [`--${name}=${value}`]; // in one argument, so that no value is taken for an option
+}
+
+function duration(timeout) {
+  return typeof timeout === "number" ? `${timeout}ms` : timeout;
+}
+
+class Environment {
+  #end;
+  #closed;
+
+  constructor(report, end) {
+    this.name = report.environment;
+    this.project = report.project;
+    this.branch = report.branch;
+    this.engine = report.engine;
+    this.services = Object.freeze(connections(report.services));
+    this.variables = Object.freeze({ ...report.variables, ...(report.session && { ENVCTL_SESSION: report.session }) });
+    this.timings = Object.freeze(report.timings_ms);
+    this.#end = end;
+    uses.set(this.name, (uses.get(this.name) ?? 0) + 1);
+    Object.freeze(this);
+  }
+
+  get postgres() {
+    return this.#first("postgres");
+  }
+
+  get redis() {
+    return this.#first("redis");
+  }
+
+  get websocket() {
+    return this.#first("websocket");
+  }
+
+  #first(kind) {
+    const found = Object.values(this.services).find((service) => service.kind === kind);
+    if (found) {
+      return found;
+    }
+    const message = `the environment "${this.name}" has no service of kind ${kind}`;
+    const fix = [`it has ${Object.keys(this.services).join(", ") || "no services at all"}; see envctl.yaml`];
+    throw new EnvctlError({ code: "NO_SERVICE", exit: 66, message, fix });
+  }
+
+  /** Ends this use of it. Removes it, if it was made for such a use and nobody else has one. Again does nothing. */
+  close() {
+    this.#closed ??= this.#leave();
+    return this.#closed;
+  }
+
+  async #leave() {
+    const others = uses.get(this.name) - 1;
+    if (others > 0) {
+      uses.set(this.name, others);
+      return;
+    }
+    uses.delete(this.name);
+    await this.#end?.();
+  }
+
+  [DISPOSE]() {
+    return this.close();
+  }
+
+  [INSPECT]() {
+    return `Environment ${this.name} (${this.engine}: ${Object.keys(this.services).join(", ")})`;
+  }
+}
+
+/** Service → how to reach it. Passwords are not shown where a connection is printed. */
+function connections(services) {
+  const entries = Object.entries(services).map(([name, { state, ready_ms, detail, ...reached }]) => {
+    const connection = { service: name, ...reached };
+    Object.defineProperty(connection, INSPECT, { value: () => `${reached.kind} "${name}" at ${reached.host}:${reached.port}` });
+    return [name, Object.freeze(connection)];
+  });
+  return Object.fromEntries(entries);
+}
