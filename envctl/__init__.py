@@ -1,5 +1,27 @@
 """envctl gives a repository the services its tests need."""
 
-__all__ = ["__version__"]
+from __future__ import annotations
+
+import typing as _typing
+
+if _typing.TYPE_CHECKING:
+    from envctl.api import Environment, up
+    from envctl.errors import EnvctlError
+    from envctl.model import Connection
+
+__all__ = ["Connection", "EnvctlError", "Environment", "__version__", "up"]
 
 __version__ = "0.1.0"
+
+_HOMES = {"Connection": "model", "EnvctlError": "errors", "Environment": "api", "up": "api"}
+
+
+def __getattr__(name: str) -> object:
+    """The public names are imported when they are first used: most who import the package want only its version."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'envctl' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"envctl.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

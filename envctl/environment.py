@@ -7,46 +7,97 @@ up. `up` itself is told in `reuse` (nothing to do) and `creation` (something to 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from envctl.conductor import record
-from envctl.conductor.place import Selection, open_place
+from envctl.conductor.place import SESSION_VARIABLE, Selection, Wishes, open_place
 from envctl.host import clock, locks
-from envctl.report import EnvironmentReport, Progress, Removal
+from envctl.report import EnvironmentReport, Progress, Removal, Silent
 
-__all__ = ["Selection", "down", "dry_run", "execute", "logs", "recorded", "render", "status", "up"]
+__all__ = [
+    "SESSION_VARIABLE",
+    "Selection",
+    "Wishes",
+    "down",
+    "dry_run",
+    "execute",
+    "logs",
+    "recorded",
+    "render",
+    "status",
+    "up",
+]
+
+if TYPE_CHECKING:
+    from envctl.conductor.place import Place
 
 _LOCK_MARGIN_S = 30.0
 _DOWN_WAIT_S = 90.0
 
 
-def up(
-    selection: Selection, *, progress: Progress, timeout_s: float | None = None, keep_failed: bool = False
-) -> EnvironmentReport:
+def up(selection: Selection, *, progress: Progress, wishes: Wishes | None = None) -> EnvironmentReport:
     """Create or reuse the environment and wait until every service is ready.
 
     Args:
         selection: Which environment.
         progress: Is told what happens.
-        timeout_s: Time for becoming ready, or None for the configuration's `ready_timeout`.
-        keep_failed: Whether to leave everything in place when it fails.
+        wishes: How it is to be done. With a session, the session has begun when this returns, and has ended when this
+            fails.
 
     Raises:
         EnvctlError: It could not be brought up. Unless `keep_failed`, a new environment was removed again.
     """
+    began_s = clock.monotonic_s()
+    place = open_place(selection, wishes)
+    if place.wishes.session is None:
+        return _up(place, progress, began_s)
+    from envctl.conductor import session
+
+    with session.begun(place, progress):
+        report = _up(place, progress, began_s)
+    return replace(report, session=session.of_request(place.registry, place.wishes.session))
+
+
+def _up(place: Place, progress: Progress, began_s: float) -> EnvironmentReport:
     from envctl.conductor.reuse import reuse
 
-    began_s = clock.monotonic_s()
-    place = open_place(selection)
-    if report := reuse(place, began_s):
+    if not place.wishes.fresh and (report := reuse(place, began_s)):
         return report
-    budget_s = timeout_s if timeout_s is not None else place.spec.ready_timeout_s
+    budget_s = place.wishes.timeout_s or place.spec.ready_timeout_s
     with locks.environment_lock(
         place.state, place.lock_name, timeout_s=budget_s + _LOCK_MARGIN_S, purpose="envctl up", on_wait=progress.note
     ) as lock:
         from envctl.conductor.creation import bring_up
 
         # Another process may have done it while we waited.
-        return reuse(place, began_s) or bring_up(place, lock, budget_s, progress, began_s, keep_failed=keep_failed)
+        found = None if place.wishes.fresh else reuse(place, began_s)
+        return found or bring_up(place, lock, budget_s, progress, began_s)
+
+
+def end_session(
+    environ: Mapping[str, str], session_id: str, *, keep: bool = False, progress: Progress | None = None
+) -> Removal | None:
+    """End a session; removes its environment where that was made for sessions and nobody else uses it.
+
+    Args:
+        environ: The caller's variables.
+        session_id: The session; one that has ended already is fine.
+        keep: Whether the environment stays.
+        progress: Is told what happens.
+
+    Returns:
+        What was removed, or None where the environment stays.
+
+    Raises:
+        Leftovers: Something could not be removed.
+    """
+    from envctl.conductor import session
+    from envctl.host import paths
+    from envctl.host.registry import Registry
+
+    state = paths.state_dir(environ)
+    return session.end(state, Registry.open(state), environ, session_id, keep=keep, progress=progress or Silent())
 
 
 def dry_run(selection: Selection) -> str:
@@ -140,6 +191,7 @@ def down(
     keep_ports: bool = False,
     purge: bool = False,
     timeout_s: float | None = None,
+    force: bool = False,
 ) -> Removal | None:
     """Remove the environment; None where there is none. Needs no configuration.
 
@@ -149,11 +201,13 @@ def down(
         keep_ports: Whether its ports stay reserved for the next `up`.
         purge: Whether the data of `persist: true` services goes too.
         timeout_s: How long to wait for another process that works on it.
+        force: Whether it goes although somebody else uses it.
 
     Raises:
+        EnvironmentInUse: Somebody else uses it.
         Leftovers: Something could not be removed.
     """
-    from envctl.conductor import teardown
+    from envctl.conductor import session, teardown
 
     place = open_place(selection)
     if place.find() is None:
@@ -165,6 +219,8 @@ def down(
         found = place.find()
         if found is None:
             return None
+        if not force:
+            session.begin_removal(place.registry, found, selection.environ)
         for service in record.connections(found):
             progress.phase(service, "removing")
         engine = place.engine(found)

@@ -1,14 +1,15 @@
-"""Many environments: list them, remove them."""
+"""Many environments: list them, remove them, collect those that nobody needs any more."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from envctl import engines
-from envctl.conductor import record
+from envctl.conductor import record, session, sweeping
 from envctl.conductor.place import lock_name
 from envctl.engines.local import with_processes
-from envctl.errors import Denied, EngineUnavailable, EnvctlError, Interrupted, Leftovers
+from envctl.errors import Busy, Denied, EngineUnavailable, EnvctlError, Interrupted, Leftovers
 from envctl.host import paths
 from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.model import EnvironmentState, ServiceState
@@ -52,7 +53,7 @@ def _report(found: EnvironmentRecord, running: _Running | None) -> EnvironmentRe
     return record.report(found, state=state if any(alive) else EnvironmentState.STOPPED, states=states)
 
 
-def down_all(environ: Mapping[str, str], *, progress: Progress) -> list[Removal]:
+def down_all(environ: Mapping[str, str], *, progress: Progress, force: bool = False) -> list[Removal]:
     """Remove every environment of this registry, each under its lock; one that fails does not stop the others.
 
     Raises:
@@ -63,9 +64,15 @@ def down_all(environ: Mapping[str, str], *, progress: Progress) -> list[Removal]
         return []
     done: list[Removal] = []
     failed: list[EnvctlError] = []
+
+    def may_go(now: EnvironmentRecord) -> bool:
+        if not force:
+            session.begin_removal(registry, now, environ)
+        return True
+
     for found in registry.all():
         try:
-            done += _remove_one(registry, found, environ, progress)
+            done += _remove_one(registry, found, environ, progress, only_if=may_go)
         except Interrupted:
             raise
         except EnvctlError as error:
@@ -81,18 +88,101 @@ def down_all(environ: Mapping[str, str], *, progress: Progress) -> list[Removal]
     return done
 
 
+class Collected(NamedTuple):
+    """One environment that nobody needs any more.
+
+    Attributes:
+        name: Its name.
+        cause: Why it goes.
+        removal: What was removed; None in a dry run, where it failed, or where somebody came to use it after all.
+        error: What failed.
+    """
+
+    name: str
+    cause: str
+    removal: Removal | None = None
+    error: EnvctlError | None = None
+
+
+def collect(
+    environ: Mapping[str, str], *, progress: Progress, thorough: bool = True, dry_run: bool = False
+) -> list[Collected]:
+    """Remove what has expired, what was made for runs that have ended, and what has lost its branch or checkout.
+
+    Never one in use: by a session that lives, or by a command that works on it.
+
+    Args:
+        environ: The caller's variables.
+        progress: Is told what happens.
+        thorough: Whether git and the file system are asked too, and interrupted commands count; else only what is
+            certain by the registry.
+        dry_run: Whether to change nothing.
+    """
+    registry = _registry(environ, sweeps=False)
+    if registry is None:
+        return []
+    collected: list[Collected] = []
+    for found in registry.all():
+        cause = _due(registry, found, thorough=thorough)
+        if cause is None:
+            continue
+        one = Collected(found.identity.name, cause)
+        collected.append(one if dry_run else _collect_one(registry, found, environ, progress, one, thorough=thorough))
+    return collected
+
+
+def _due(registry: Registry, found: EnvironmentRecord, *, thorough: bool) -> str | None:
+    """Why an environment is to be removed, or None."""
+    cause = sweeping.due(registry, found)
+    if cause or not thorough or registry.living_sessions(found):
+        return cause
+    from envctl.conductor import gone
+
+    return gone.cause(found)
+
+
+def _collect_one(
+    registry: Registry,
+    found: EnvironmentRecord,
+    environ: Mapping[str, str],
+    progress: Progress,
+    one: Collected,
+    *,
+    thorough: bool,
+) -> Collected:
+    def still_due(now: EnvironmentRecord) -> bool:
+        due = now.stack.id == found.stack.id and _due(registry, now, thorough=thorough) is not None
+        return due and not registry.begin_removal(now.identity.name, lambda _: False)
+
+    try:
+        removals = _remove_one(registry, found, environ, progress, limit_s=0.0, only_if=still_due)
+    except Interrupted:
+        raise
+    except Busy:  # somebody works on it: it is in use
+        return one
+    except EnvctlError as error:
+        return one._replace(error=error)
+    return one._replace(removal=removals[0] if removals else None)
+
+
 def _remove_one(
-    registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str], progress: Progress
+    registry: Registry,
+    found: EnvironmentRecord,
+    environ: Mapping[str, str],
+    progress: Progress,
+    *,
+    limit_s: float = _LOCK_LIMIT_S,
+    only_if: Callable[[EnvironmentRecord], bool] = lambda _: True,
 ) -> list[Removal]:
     from envctl.host import locks
 
     state = paths.state_dir(environ)
     name = lock_name(found.identity.key)
     with locks.environment_lock(
-        state, name, timeout_s=_LOCK_LIMIT_S, purpose="envctl down --all", on_wait=progress.note
+        state, name, timeout_s=limit_s, purpose="the removal of environments", on_wait=progress.note
     ):
         now = registry.find(name=found.identity.name)
-        if now is None or now.state is EnvironmentState.DOWN:
+        if now is None or now.state is EnvironmentState.DOWN or not only_if(now):
             return []
         progress.phase(found.identity.name, "removing")
         from envctl.conductor import teardown
@@ -102,7 +192,7 @@ def _remove_one(
         return [teardown.remove(state, registry, now, engine, purge=False, keep_ports=False)]
 
 
-def _registry(environ: Mapping[str, str]) -> Registry | None:
+def _registry(environ: Mapping[str, str], *, sweeps: bool = True) -> Registry | None:
     state = paths.state_dir(environ)
     if not state.exists():
         return None
@@ -111,4 +201,6 @@ def _registry(environ: Mapping[str, str]) -> Registry | None:
         from envctl.conductor import repair
 
         repair.from_labels(registry, environ)
+    if sweeps:
+        sweeping.start_if_due(registry, state, environ)
     return registry

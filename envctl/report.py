@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from envctl.model import Connection, EnvironmentState, Identity, ServiceState
+from envctl.model import Connection, EnvironmentState, Identity, ServiceState, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,9 @@ class EnvironmentReport:
         variables: What tests read, in a stable order.
         timings_ms: Phases of the `up` that made this report, milliseconds.
         changes: What was done and why, one line each; empty when nothing had to be done.
+        ephemeral: Whether it was made for sessions and goes with the last one.
+        session: The session that began with the `up` that made this report, if one was asked for.
+        sessions: Who uses it, by what is written down.
     """
 
     identity: Identity
@@ -73,10 +76,14 @@ class EnvironmentReport:
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     timings_ms: Mapping[str, int] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    ephemeral: bool = False
+    session: Session | None = None
+    sessions: tuple[Session, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """As `--format json` prints it."""
-        return {
+        own = {"session": self.session.id} if self.session else {}
+        return own | {
             "environment": self.identity.name,
             "project": self.identity.project,
             "branch": self.identity.branch,

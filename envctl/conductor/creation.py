@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from envctl.conductor import gather, record, teardown
+from envctl.conductor import gather, record, session, teardown
 from envctl.conductor.bringup import BringUp
 from envctl.conductor.place import Place
 from envctl.host import clock
@@ -16,12 +17,8 @@ from envctl.report import EnvironmentReport, Progress
 if TYPE_CHECKING:
     from envctl.engines.base import Engine
 
-_CI_TTL_S = 7200.0
 
-
-def bring_up(
-    place: Place, lock: Lock, budget_s: float, progress: Progress, began_s: float, *, keep_failed: bool
-) -> EnvironmentReport:
+def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, began_s: float) -> EnvironmentReport:
     """Bring the environment up, or leave nothing of it; the caller holds its lock.
 
     Args:
@@ -30,16 +27,11 @@ def bring_up(
         budget_s: Time for becoming ready, seconds.
         progress: Is told what happens.
         began_s: When the command began, on the monotonic clock.
-        keep_failed: Whether everything stays in place when it fails.
 
     Raises:
         EnvctlError: It could not be brought up.
     """
-    found = place.find()
-    if found is not None and found.state is EnvironmentState.REMOVING:
-        progress.note("finishing the removal that another process left half done")
-        teardown.remove(place.state, place.registry, found, place.engine(found), purge=False, keep_ports=True)
-        found = place.find()
+    found = _cleared(place, place.find(), progress)
     if found is not None and (other := place.other_engine(found)):
         raise other
     fresh = found is None or found.state is EnvironmentState.CREATING
@@ -50,15 +42,40 @@ def bring_up(
     try:
         if found is None:
             found = _claim(place, engine, capabilities, progress)
+        elif place.wishes.session:
+            place.registry.begin_session(found.identity.name, place.wishes.session)
+        elif found.ephemeral:  # somebody wants it up, whoever it was made for
+            place.registry.adopt(found.identity.name)
+        place.registry.renew(found.identity.name, place.ttl_s)
         teardown.forget_failure(place, found.identity.name)
         work = BringUp(place, engine, capabilities, found, lock, budget_s, progress)
         done, plan = work.run()
     except BaseException as error:
         if found := found or place.find():
-            teardown.after_failure(place, found, engine, error, keep=keep_failed, fresh=fresh)
+            teardown.after_failure(place, found, engine, error, keep=place.wishes.keep_failed, fresh=fresh)
         raise
     timings = {**work.timings_ms, "total": round((clock.monotonic_s() - began_s) * 1000)}
     return record.report(done, timings_ms=timings, changes=plan.causes())
+
+
+def _cleared(place: Place, found: EnvironmentRecord | None, progress: Progress) -> EnvironmentRecord | None:
+    """What is left once all has gone that must: what is half removed, belongs to nobody, or is to be fresh."""
+    if found is None or found.state is EnvironmentState.DOWN:
+        return found
+    request = place.wishes.session
+    own = request.id if request else ""
+    if found.state is EnvironmentState.REMOVING:
+        progress.note("finishing the removal that another process left half done")
+    elif found.ephemeral and not [one for one in place.registry.living_sessions(found) if one.id != own]:
+        progress.note("removing what a run that was killed has left")
+    elif place.wishes.fresh:
+        session.begin_removal(place.registry, found, place.selection.environ, own)
+        if request and not found.ephemeral:  # somebody has it up: they get a fresh one too
+            place.wishes = replace(place.wishes, session=request._replace(keep=True))
+    else:
+        return found
+    teardown.remove(place.state, place.registry, found, place.engine(found), purge=False, keep_ports=True)
+    return place.find()
 
 
 def _claim(place: Place, engine: Engine, capabilities: Capabilities, progress: Progress) -> EnvironmentRecord:
@@ -76,13 +93,8 @@ def _claim(place: Place, engine: Engine, capabilities: Capabilities, progress: P
         host=host,
         publish_address=publish_address,
         config_file=spec.source,
-        ttl_s=_ttl_s(place),
+        ttl_s=place.ttl_s,
+        branch_source=str(place.checkout.source),
+        session=place.wishes.session,
     )
     return found
-
-
-def _ttl_s(place: Place) -> float | None:
-    """Seconds to live: as configured; else without end on a workstation, and two hours in CI, where jobs get killed."""
-    if place.spec.ttl_s is not None:
-        return place.spec.ttl_s
-    return _CI_TTL_S if place.checkout.ci else None

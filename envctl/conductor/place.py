@@ -7,21 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from envctl import engines
+from envctl.conductor import sweeping
 from envctl.engines.local import with_processes
 from envctl.errors import EnvironmentNotFound, OtherEngine
 from envctl.host import log, paths
 from envctl.host.git import find_checkout
 from envctl.host.registry import EnvironmentRecord, Registry
-from envctl.model import Checkout, EnvironmentState, Identity
+from envctl.model import Checkout, EnvironmentState, Identity, SessionRequest
 from envctl.plan import naming
 
 if TYPE_CHECKING:
     from envctl.engines.base import Engine
     from envctl.engines.choosing import Choice
     from envctl.model import EnvironmentSpec
+
+SESSION_VARIABLE = "ENVCTL_SESSION"
+"""Names the session, in the environment of what runs in it."""
+
+_CI_TTL_S = 7200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ class Selection:
         branch: `--branch`, or None to ask git or CI.
         label: `--name`: a second environment beside the branch's, or "".
         engine: `--engine`, or None for what the configuration says.
+        given: The configuration itself, instead of a file.
     """
 
     start: Path
@@ -43,6 +50,26 @@ class Selection:
     branch: str | None = None
     label: str = ""
     engine: str | None = None
+    given: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How an `up` is to be done.
+
+    Attributes:
+        timeout_s: Time for becoming ready, seconds, or None for the configuration's `ready_timeout`.
+        keep_failed: Whether everything stays in place when it fails.
+        fresh: Whether what is there is removed first, with its data.
+        ttl_s: How long the environment lives without use, seconds, or None for what the configuration says.
+        session: The session it is for, or None where somebody wants it up until `down`.
+    """
+
+    timeout_s: float | None = None
+    keep_failed: bool = False
+    fresh: bool = False
+    ttl_s: float | None = None
+    session: SessionRequest | None = None
 
 
 @dataclass
@@ -53,11 +80,13 @@ class Place:
         selection: What was asked for.
         state: The state directory.
         registry: The registry in it.
+        wishes: How an `up` is to be done.
     """
 
     selection: Selection
     state: Path
     registry: Registry
+    wishes: Wishes = Wishes()
 
     @cached_property
     def checkout(self) -> Checkout:
@@ -69,11 +98,29 @@ class Place:
         """The configuration. Raises ConfigInvalid, ConfigNotFound, UnsafeSetting."""
         from envctl.host import config
 
+        if self.selection.given is not None:
+            return config.given(self.selection.given, self.selection.start, self.selection.environ)
         return config.load(self.selection.file, self.selection.start, self.selection.environ)
+
+    @cached_property
+    def around(self) -> EnvironmentRecord | None:
+        """The environment of the session we are called in, where the caller names no other.
+
+        A command inside `envctl run --name e2e -- …` means that environment. One in another checkout does not, nor one
+        that outlived its session.
+        """
+        session_id = self.selection.environ.get(SESSION_VARIABLE)
+        if not session_id or self.selection.branch is not None or self.selection.label:
+            return None
+        found = self.registry.find_session(session_id)
+        own = naming.identify(self.checkout, None).checkout
+        return found if found is not None and found.identity.checkout == own else None
 
     @cached_property
     def key(self) -> str:
         """The environment's key, which does not depend on the configuration."""
+        if self.around is not None:
+            return self.around.identity.key
         return naming.identify(self.checkout, None, self.selection.label).key
 
     @property
@@ -83,6 +130,8 @@ class Place:
 
     def identity(self) -> Identity:
         """The environment's identity, project name included."""
+        if self.around is not None:
+            return self.around.identity
         return naming.identify(self.checkout, self.spec.project, self.selection.label)
 
     def find(self) -> EnvironmentRecord | None:
@@ -114,6 +163,15 @@ class Place:
             fix=["envctl up", "envctl ls shows the environments there are"],
             subject={"checkout": self.checkout.root, "branch": self.checkout.branch, "name": self.selection.label},
         )
+
+    @property
+    def ttl_s(self) -> float | None:
+        """Seconds to live without use: as asked for, else as configured, else for ever; in CI, where jobs die, 2 h."""
+        if self.wishes.ttl_s is not None:
+            return self.wishes.ttl_s
+        if self.spec.ttl_s is not None:
+            return self.spec.ttl_s
+        return _CI_TTL_S if self.checkout.ci else None
 
     @property
     def asked_engine(self) -> str:
@@ -166,8 +224,10 @@ class Place:
         return paths.environment_dir(self.state, name)
 
 
-def open_place(selection: Selection) -> Place:
+def open_place(selection: Selection, wishes: Wishes | None = None) -> Place:
     """Open the state directory and registry, making them where needed, and repair the registry if it was lost.
+
+    What nobody uses any more is swept away meanwhile, by a process of its own.
 
     Raises:
         CannotWrite: The state directory cannot be made or written.
@@ -180,7 +240,8 @@ def open_place(selection: Selection) -> Place:
         from envctl.conductor import repair
 
         repair.from_labels(registry, selection.environ)
-    return Place(selection, state, registry)
+    sweeping.start_if_due(registry, state, selection.environ)
+    return Place(selection, state, registry, wishes or Wishes())
 
 
 def keep_secret(credentials: Mapping[str, Mapping[str, str]]) -> None:

@@ -97,6 +97,8 @@ def report(
         variables=record.details.get("variables", {}),
         timings_ms=timings_ms if timings_ms is not None else record.details.get("timings_ms", {}),
         changes=changes,
+        ephemeral=record.ephemeral,
+        sessions=record.sessions,
     )
 
 

@@ -15,7 +15,7 @@ def reuse(place: Place, began_s: float) -> EnvironmentReport | None:
     Takes no lock: an environment that is READY before and after the look was so in between.
     """
     found = place.find()
-    if found is None or found.state is not EnvironmentState.READY:
+    if found is None or found.state is not EnvironmentState.READY or place.registry.is_orphan(found):
         return None
     engine = place.engine(found)
     # The engine looks while we import what compares, and read the configuration.

@@ -57,7 +57,9 @@ def _refreshed(place: Place, before: EnvironmentRecord, reach: Mapping[str, Conn
     now = place.find()
     if now is None or now.state is not EnvironmentState.READY or now.stack.id != before.stack.id:
         return None
-    place.registry.touch(now.identity.name)
+    if now.ephemeral and place.wishes.session is None:  # somebody wants it up, whoever it was made for
+        place.registry.adopt(now.identity.name)
+    place.registry.renew(now.identity.name, place.ttl_s)
     current = variables(now.identity, now.stack.engine, place.spec, reach)
     if now.details.get("variables") == current:
         return now

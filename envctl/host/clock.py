@@ -16,6 +16,11 @@ def monotonic_s() -> float:
     return time.monotonic()
 
 
+def boot_s() -> float:
+    """Seconds since the machine was started, sleep included; the same for every process, and nobody can set it."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def sleep_s(seconds: float) -> None:
     """Does nothing for `seconds`; returns at once for zero and less."""
     if seconds > 0:

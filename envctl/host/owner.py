@@ -12,6 +12,7 @@ _INITIAL_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO in the kernel's
 
 class _Process(NamedTuple):
     state: str
+    parent: int
     start_ticks: int
 
 
@@ -64,9 +65,36 @@ def is_stopped(owner: Owner) -> bool:
     return process is not None and process.state in "Tt"
 
 
+def boot_id() -> str:
+    """The kernel's boot id, another one after each start of the machine; "" where there is none."""
+    return (_read("/proc/sys/kernel/random/boot_id") or b"").decode(errors="replace").strip()
+
+
+def of(pid: int) -> Owner | None:
+    """The process of this id, or None where none can be seen."""
+    process = _look_at(str(pid)) if pid > 0 else None
+    return Owner(_boot_id(), pid, process.start_ticks) if process else None
+
+
+def is_ancestor(owner: Owner) -> bool:
+    """Whether the process is this one, or one that this one descends from."""
+    pid = os.getpid()
+    while pid > 1:
+        if pid == owner.pid:
+            return is_alive(owner)
+        process = _look_at(str(pid))
+        pid = process.parent if process else 0
+    return False
+
+
+def is_foreign(owner: Owner) -> bool:
+    """Whether it is a process of another PID namespace, whose life cannot be seen from here."""
+    return owner.boot_id.partition("/")[2] != _boot_id().partition("/")[2]
+
+
 def _boot_id() -> str:
-    """The kernel's boot id; outside the initial PID namespace, where ids mean other processes, with that appended."""
-    boot = (_read("/proc/sys/kernel/random/boot_id") or b"").decode(errors="replace").strip()
+    """The boot id; outside the initial PID namespace, where ids mean other processes, with that appended."""
+    boot = boot_id()
     try:
         namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - on the fast path, as below
     except OSError:
@@ -75,13 +103,13 @@ def _boot_id() -> str:
 
 
 def _look_at(pid: str) -> _Process | None:
-    """State and start time out of /proc/PID/stat, fields 3 and 22 of proc(5), or None."""
+    """State, parent and start time out of /proc/PID/stat, fields 3, 4 and 22 of proc(5), or None."""
     raw = _read(f"/proc/{pid}/stat")
     if not raw:
         return None
     try:
         fields = raw[raw.rindex(b")") + 2 :].split()  # the name before it may hold blanks and parentheses
-        return _Process(fields[0].decode(), int(fields[19]))
+        return _Process(fields[0].decode(), int(fields[1]), int(fields[19]))
     except (ValueError, IndexError):
         return None
 

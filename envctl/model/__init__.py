@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from envctl.model.observed import Attempt, Death, Observed, ObservedService, Readiness, Verdict
     from envctl.model.program import DATA, Native, Program, Surroundings
     from envctl.model.removed import Found, Removed
+    from envctl.model.session import Session, SessionRequest
     from envctl.model.spec import (
         BuildSpec,
         EngineName,
@@ -68,6 +69,8 @@ __all__ = [
     "Removed",
     "ServiceSpec",
     "ServiceState",
+    "Session",
+    "SessionRequest",
     "Stack",
     "Surroundings",
     "TcpReady",
@@ -83,6 +86,7 @@ _HOMES = {
     "observed": ("Attempt", "Death", "Observed", "ObservedService", "Readiness", "Verdict"),
     "program": ("DATA", "Native", "Program", "Surroundings"),
     "removed": ("Found", "Removed"),
+    "session": ("Session", "SessionRequest"),
     "spec": (
         *("BuildSpec", "EngineName", "EnvironmentSpec", "ExecReady", "HttpReady", "LogReady", "PortSpec", "Ready"),
         *("ProcessSpec", "ServiceSpec", "TcpReady", "VolumeSpec"),

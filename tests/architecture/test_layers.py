@@ -11,12 +11,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__", "pytest_plugin"),
     ("cli",),
     ("doctor",),
+    ("api", "running", "reaper"),
     ("environment", "fleet"),
     ("creation", "reuse", "live", "inside", "provisional"),
+    ("session",),
     ("bringup", "teardown", "rendering", "unchanged"),
     ("gather", "target"),
     ("place",),
-    ("record", "repair"),
+    ("record", "repair", "sweeping", "gone"),
     ("conductor",),
     ("engines",),
     ("kinds.probe",),
@@ -66,6 +68,7 @@ def test_imports_point_down() -> None:
     wrong = [
         f"{module} imports {target}"
         for module in source.modules()
+        if module != "envctl"  # re-exports what is public, and imports it when it is asked for (test_public.py)
         for target in source.imports(module)
         if target.split(".")[0] == "envctl" and not _may_import(room(module), room(target))
     ]

@@ -15,7 +15,7 @@ import os
 
 import click
 
-from envctl import environment, fleet
+from envctl import environment, fleet, running
 from envctl.cli import output, progress
 from envctl.cli.command import command
 from envctl.cli.settings import Settings
@@ -29,14 +29,23 @@ _FORMATS = ("table", "json", "none")
 @command(__doc__, formats=_FORMATS, timeout=True)
 @click.option("--all", "everything", is_flag=True, help="Every environment of this machine.")
 @click.option("--keep-ports", is_flag=True, help="Keep the ports reserved for the next `up`.")
+@click.option("--force", is_flag=True, help="Although a test run or another process uses it.")
+@click.option("--while-pid", type=click.IntRange(min=1), metavar="PID", help="What `up --while-pid` made, if unused.")
 @click.option("--purge", is_flag=True, help="Remove the data of `persist: true` services too.")
-def command_line(settings: Settings, *, everything: bool, keep_ports: bool, purge: bool) -> None:
+def command_line(
+    settings: Settings, *, everything: bool, keep_ports: bool, force: bool, while_pid: int | None, purge: bool
+) -> None:
     """Remove it."""
     form = settings.choose_format(_FORMATS)
+    if while_pid is not None:
+        with progress.start(settings) as teller:
+            removal = running.end_for_process(os.environ, while_pid, progress=teller)
+        _show_one(removal, form)
+        return
     if everything:
         _refuse_selection(settings, keep_ports=keep_ports, purge=purge)
         with progress.start(settings) as teller:
-            removals = fleet.down_all(os.environ, progress=teller)
+            removals = fleet.down_all(os.environ, progress=teller, force=force)
         _show_all(removals, form)
         return
     with progress.start(settings) as teller:
@@ -46,6 +55,7 @@ def command_line(settings: Settings, *, everything: bool, keep_ports: bool, purg
             keep_ports=keep_ports,
             purge=purge,
             timeout_s=settings.timeout_s,
+            force=force,
         )
     _show_one(removal, form)
 

@@ -3,10 +3,12 @@
 What is unchanged and healthy is left alone, so calling it again costs little. A service whose definition changed is
 replaced alone. When anything fails, all that was begun is rolled back.
 
+With `--while-pid` it is made for one process and goes with it, however that ends; one that was up already stays.
+
 Examples:
   envctl up
-  envctl up --dry-run
   envctl up --timeout 2m --format json
+  envctl up --while-pid $$
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ import sys
 
 import click
 
-from envctl import environment
+from envctl import environment, running
 from envctl.cli import output, progress
 from envctl.cli.cells import table
-from envctl.cli.command import command
+from envctl.cli.command import Duration, command
 from envctl.cli.services import address, masked_url, secrets
 from envctl.cli.settings import Settings
 from envctl.cli.words import took
@@ -32,15 +34,24 @@ _FORMATS = ("table", "json", "none")
 @command(__doc__, formats=_FORMATS, timeout=True)
 @click.option("--dry-run", is_flag=True, help="Print what would be done and why; change nothing.")
 @click.option("--keep-failed", is_flag=True, help="Leave everything in place when it fails, to look at it.")
-def command_line(settings: Settings, *, dry_run: bool, keep_failed: bool) -> None:
+@click.option("--fresh", is_flag=True, help="Remove what is there first, with its data.")
+@click.option("--ttl", "ttl_s", type=Duration(), help="Let `envctl gc` remove it after this time without use: 8h, 7d.")
+@click.option("--while-pid", type=click.IntRange(min=1), metavar="PID", help="Remove it when this process ends.")
+def command_line(
+    settings: Settings, *, dry_run: bool, keep_failed: bool, fresh: bool, ttl_s: float | None, while_pid: int | None
+) -> None:
     """Do it."""
     form = settings.choose_format(_FORMATS)
     selection = settings.selection()
     if dry_run:
         _show_plan(environment.dry_run(selection), form)
         return
+    wishes = environment.Wishes(settings.timeout_s, keep_failed, fresh, ttl_s)
     with progress.start(settings) as teller:
-        report = environment.up(selection, progress=teller, timeout_s=settings.timeout_s, keep_failed=keep_failed)
+        if while_pid is None:
+            report = environment.up(selection, progress=teller, wishes=wishes)
+        else:
+            report = running.up_for_process(selection, while_pid, progress=teller, wishes=wishes)
     keep_secret(secrets(report))
     _show(report, form, settings)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envctl.errors import ConfigInvalid
 from envctl.host.config.default import default_spec
 from envctl.host.config.source import find, repository_root
 
 if TYPE_CHECKING:
     from envctl.model import EnvironmentSpec
 
-__all__ = ["default_spec", "find", "json_schema", "load", "starter_file", "starter_files"]
+__all__ = ["default_spec", "find", "given", "json_schema", "load", "starter_file", "starter_files"]
 
 
 def load(path: Path | None, start: Path, environ: Mapping[str, str]) -> EnvironmentSpec:
@@ -37,6 +39,26 @@ def load(path: Path | None, start: Path, environ: Mapping[str, str]) -> Environm
     from envctl.host.config.loading import load_file
 
     return load_file(file, start, environ)
+
+
+def given(spec: Mapping[str, Any], start: Path, environ: Mapping[str, str]) -> EnvironmentSpec:
+    """The specification of a configuration that is given as a value; paths in it count from the folder `start`.
+
+    Raises:
+        ConfigInvalid: It has errors; all are listed, with their places in its text as YAML.
+        UnsafeSetting: All that is wrong with it is that settings are unsafe.
+    """
+    import yaml
+
+    from envctl.host.config.loading import parse
+
+    try:
+        text = yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True)
+    except yaml.YAMLError as error:
+        raise ConfigInvalid(
+            "the configuration holds what YAML cannot say", cause=str(error), state="nothing was created"
+        ) from error
+    return replace(parse(text, start / "envctl.yaml", "spec", environ), source=None)
 
 
 def json_schema() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from envctl.model import EnvironmentState, Identity, Owner, PortLease, Stack
+from envctl.model import EnvironmentState, Identity, Owner, PortLease, Session, Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,12 @@ class EnvironmentRecord:
         expires_at: When `gc` may remove it, UTC, or None for never.
         last_used_at: When it was last used, UTC, to the minute.
         owner: The process that created it or last began to change it.
-        ephemeral: Whether it goes with its owner: `gc` may remove it once that is dead.
+        ephemeral: Whether it was made for a session and goes with the last one.
         details: What the conductor wrote down when it was ready: connections, variables, timings.
+        branch_source: Where the branch's name came from, a `BranchSource`; "" where an older envctl wrote it down.
+        ttl_s: How long it lives after its last use, seconds, or None for ever.
+        expires_boot: Boot id, and `expires_at` in seconds since that boot; None where there is no end.
+        sessions: Who uses it, as written down; some of them may have died.
     """
 
     identity: Identity
@@ -39,11 +43,16 @@ class EnvironmentRecord:
     owner: Owner
     ephemeral: bool = False
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)  # holds passwords
+    branch_source: str = ""
+    ttl_s: float | None = None
+    expires_boot: tuple[str, float] | None = None
+    sessions: tuple[Session, ...] = ()
 
 
 SELECT = """
 SELECT e.name, e.key, e.project, e.branch, e.checkout, e.label, e.config_file, e.state, e.created_at, e.expires_at,
   e.last_used_at, e.owner_boot_id, e.owner_pid, e.owner_start_ticks, e.ephemeral, e.details,
+  e.branch_source, e.ttl_s, e.expires_boot_id, e.expires_boot_s,
   s.id AS stack_id, s.project AS stack_project, s.engine, s.endpoint, s.host, s.publish_address, s.credentials
 FROM environments e JOIN stacks s ON s.id = e.stack_id
 """
@@ -59,8 +68,16 @@ def load(connection: sqlite3.Connection, where: str = "", parameters: Iterable[o
     if not rows:
         return []
     only = rows[0]["stack_id"] if len(rows) == 1 else None
-    ports, subnets = _ports(connection, only), _subnets(connection, only)
-    return [_record(row, tuple(ports.get(row["stack_id"], ())), subnets.get(row["stack_id"])) for row in rows]
+    ports, subnets, sessions = _ports(connection, only), _subnets(connection, only), _sessions(connection)
+    return [
+        _record(
+            row,
+            tuple(ports.get(row["stack_id"], ())),
+            subnets.get(row["stack_id"]),
+            tuple(sessions.get(row["name"], ())),
+        )
+        for row in rows
+    ]
 
 
 def _ports(connection: sqlite3.Connection, stack_id: str | None) -> dict[str, list[PortLease]]:
@@ -88,7 +105,18 @@ def _subnets(connection: sqlite3.Connection, stack_id: str | None) -> dict[str, 
     return {row["stack_id"]: row["subnet"] for row in rows}
 
 
-def _record(row: sqlite3.Row, ports: tuple[PortLease, ...], subnet: str | None) -> EnvironmentRecord:
+def _sessions(connection: sqlite3.Connection) -> dict[str, list[Session]]:
+    found: dict[str, list[Session]] = {}
+    for row in connection.execute("SELECT * FROM sessions ORDER BY began_at, id"):
+        owner = Owner(row["owner_boot_id"], row["owner_pid"], row["owner_start_ticks"])
+        session = Session(row["id"], row["purpose"], row["slot"], owner, row["began_at"])
+        found.setdefault(row["environment"], []).append(session)
+    return found
+
+
+def _record(
+    row: sqlite3.Row, ports: tuple[PortLease, ...], subnet: str | None, sessions: tuple[Session, ...]
+) -> EnvironmentRecord:
     return EnvironmentRecord(
         identity=Identity(row["project"], row["branch"], row["checkout"], row["label"], row["key"], row["name"]),
         state=EnvironmentState(row["state"]),
@@ -110,6 +138,10 @@ def _record(row: sqlite3.Row, ports: tuple[PortLease, ...], subnet: str | None) 
         owner=Owner(row["owner_boot_id"], row["owner_pid"], row["owner_start_ticks"]),
         ephemeral=bool(row["ephemeral"]),
         details=_mapping(row["details"]),
+        branch_source=row["branch_source"],
+        ttl_s=row["ttl_s"],
+        expires_boot=None if row["expires_boot_s"] is None else (row["expires_boot_id"], row["expires_boot_s"]),
+        sessions=sessions,
     )
 
 
@@ -127,13 +159,15 @@ def insert(connection: sqlite3.Connection, record: EnvironmentRecord) -> None:
     )
     connection.execute(
         "INSERT INTO environments (name, key, project, branch, checkout, label, config_file, state, stack_id,"
-        " created_at, expires_at, last_used_at, owner_boot_id, owner_pid, owner_start_ticks, ephemeral, details)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " created_at, expires_at, last_used_at, owner_boot_id, owner_pid, owner_start_ticks, ephemeral, details,"
+        " branch_source, ttl_s, expires_boot_id, expires_boot_s)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(identity.name, identity.key, identity.project, identity.branch, identity.checkout, identity.label),
             *(record.config_file, record.state.value, stack.id, created, timestamp(record.expires_at)),
             *(record.last_used_at.timestamp(), owner.boot_id, owner.pid, owner.start_ticks),
-            *(int(record.ephemeral), to_json(record.details)),
+            *(int(record.ephemeral), to_json(record.details), record.branch_source, record.ttl_s),
+            *(record.expires_boot or ("", None)),
         ),
     )
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, overload
 
-from envctl.errors import CannotWrite, EnvironmentNotFound, NotOurs
-from envctl.host import owner, reserve
+from envctl.errors import EnvironmentNotFound, NotOurs
+from envctl.host import lifetime, owner, reserve
 from envctl.host.registry import ports, records, store, subnets
-from envctl.host.registry.leasing import Leasing
 from envctl.host.registry.records import EnvironmentRecord
-from envctl.model import LOOPBACK, EnvironmentState, Identity, Stack
+from envctl.host.registry.using import Using, begin
+from envctl.model import LOOPBACK, EnvironmentState, Identity, SessionRequest, Stack
 
-_TOUCH_S = 60.0
 _KEEP_PORTS_S = 30 * 24 * 3600.0
 
 
-class Registry(Leasing):
+class Registry(Using):
     """The registry of one state directory. Each method is one short transaction.
 
     Every method can raise CannotWrite (disk full, read-only, access denied), Busy (locked for 15 s) and StateDamaged
@@ -118,7 +116,8 @@ class Registry(Leasing):
         config_file: str | None = None,
         credentials: Mapping[str, Mapping[str, str]] | None = None,
         ttl_s: float | None = None,
-        ephemeral: bool = False,
+        branch_source: str = "",
+        session: SessionRequest | None = None,
     ) -> tuple[EnvironmentRecord, bool]:
         """Writes down that this process is about to create an environment, or finds that it is known already.
 
@@ -130,17 +129,19 @@ class Registry(Leasing):
             publish_address: The address ports will be published on.
             config_file: Absolute path of the configuration, or None for the default.
             credentials: Per service, the secrets.
-            ttl_s: Lifetime in seconds, or None for no end.
-            ephemeral: Whether it goes with this process.
+            ttl_s: How long it lives without use, seconds, or None for ever.
+            branch_source: Where its branch's name was found.
+            session: The session it is made for, which begins in the same step, and with whose end it goes; or None.
 
         Returns:
-            The environment, and whether it was made now. One that exists is returned as it is, nothing updated.
+            The environment, and whether it was made now. One that exists is returned as it is; only the session begins.
 
         Raises:
             NotOurs: The name belongs to the environment of another checkout, branch or label.
         """
         reserve.ensure(self._store.state)
         now = self._now()
+        life = lifetime.lasting(ttl_s, now)
         stack = Stack(
             id=os.urandom(6).hex(),
             project=f"envctl-{identity.name}",
@@ -156,20 +157,28 @@ class Registry(Leasing):
             stack=stack,
             config_file=config_file,
             created_at=now,
-            expires_at=None if ttl_s is None else now + timedelta(seconds=ttl_s),
+            expires_at=life.at,
             last_used_at=now,
             owner=owner.current(),
-            ephemeral=ephemeral,
+            ephemeral=session is not None and not session.keep,
+            branch_source=branch_source,
+            ttl_s=ttl_s,
+            expires_boot=life.boot,
         )
+        return self._claim(record, session)
+
+    def _claim(self, record: EnvironmentRecord, session: SessionRequest | None) -> tuple[EnvironmentRecord, bool]:
+        identity = record.identity
         with self._store.transaction(write=True) as connection:
             found = records.load(connection, "WHERE e.key = ? OR e.name = ?", (identity.key, identity.name))
-            for other in found:
-                if other.identity.key == identity.key:
-                    return other, False
-            if found:
+            known = next((other for other in found if other.identity.key == identity.key), None)
+            if known is None and found:
                 raise _name_taken(identity, found[0])
-            records.insert(connection, record)
-        return record, True
+            if known is None:
+                records.insert(connection, record)
+            if session:
+                begin(connection, known or record, session, record.created_at)
+            return records.load(connection, "WHERE e.key = ?", (identity.key,))[0], known is None
 
     def set_state(self, name: str, state: EnvironmentState, *, details: Mapping[str, Any] | None = None) -> None:
         """Writes down an environment's state, and its details where given.
@@ -201,27 +210,9 @@ class Registry(Leasing):
         """Writes down that this process is removing the environment; works on a full disk."""
         self.set_state(name, EnvironmentState.REMOVING)
 
-    def set_expiry(self, name: str, expires_at: datetime | None) -> None:
-        """Writes down when `gc` may remove the environment; None for never. Raises EnvironmentNotFound."""
-        self._update(name, {"expires_at": records.timestamp(expires_at)})
-
     def set_config_file(self, name: str, config_file: str | None) -> None:
         """Writes down where its configuration is now. Raises EnvironmentNotFound."""
         self._update(name, {"config_file": config_file})
-
-    def touch(self, name: str) -> None:
-        """Notes that the environment is being used, at most once a minute; never fails for want of writing."""
-        now = self._now().timestamp()
-        due = "SELECT 1 FROM environments WHERE name = ? AND last_used_at <= ?"
-        with self._store.transaction(write=False) as connection:
-            row = connection.execute(due, (name, now - _TOUCH_S)).fetchone()
-        if row is None:
-            return
-        try:
-            with self._store.transaction(write=True) as connection:
-                connection.execute("UPDATE environments SET last_used_at = ? WHERE name = ?", (now, name))
-        except CannotWrite:
-            return
 
     def forget(self, name: str, *, keep_ports: bool = False) -> None:
         """Removes the environment, its stack and its leases in one step; works on a full disk, again does nothing.
@@ -250,14 +241,6 @@ class Registry(Leasing):
             done = connection.execute(update, (*values.values(), name))
             if done.rowcount == 0:
                 raise EnvironmentNotFound(f'there is no environment "{name}"', subject={"environment": name})
-
-    def _even_if_full(self, operation: Callable[[], None]) -> None:
-        try:
-            operation()
-        except CannotWrite:
-            if not reserve.release(self._store.state):
-                raise
-            operation()
 
     # -- repair ----------------------------------------------------------------------------------------------------
 

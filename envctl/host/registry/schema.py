@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
-VERSION = 1
+VERSION = 2
 
 APPLICATION_ID = 0x656E7663  # "envc": tells our file from any other SQLite file
 
@@ -78,7 +78,27 @@ CREATE TABLE subnet_leases (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: Mapping[int, str] = {0: _TABLES}
+# expires_boot_*: the same moment on the clock that counts from the machine's start, which nobody can set.
+_SESSIONS = """
+ALTER TABLE environments ADD COLUMN branch_source TEXT NOT NULL DEFAULT '';
+ALTER TABLE environments ADD COLUMN ttl_s REAL;
+ALTER TABLE environments ADD COLUMN expires_boot_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE environments ADD COLUMN expires_boot_s REAL;
+
+CREATE TABLE sessions (
+  id TEXT PRIMARY KEY NOT NULL,
+  environment TEXT NOT NULL REFERENCES environments (name) ON DELETE CASCADE,
+  purpose TEXT NOT NULL,
+  slot INTEGER NOT NULL CHECK (slot > 0),
+  owner_boot_id TEXT NOT NULL,
+  owner_pid INTEGER NOT NULL,
+  owner_start_ticks INTEGER NOT NULL,
+  began_at REAL NOT NULL,
+  UNIQUE (environment, slot)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: Mapping[int, str] = {0: _TABLES, 1: _SESSIONS}
 """Version → the statements that make it the next version. Version 0 is an empty file."""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from envctl.environment import Selection
+from envctl.environment import Selection, Wishes
 from envctl.model import Connection, EnvironmentState, Identity, ServiceState
 from envctl.report import EnvironmentReport, Progress, Removal, ServiceReport
 
@@ -105,12 +105,10 @@ class Conductor:
         if self.error is not None:
             raise self.error
 
-    def up(
-        self, selection: Selection, *, progress: Progress, timeout_s: float | None = None, keep_failed: bool = False
-    ) -> EnvironmentReport:
+    def up(self, selection: Selection, *, progress: Progress, wishes: Wishes | None = None) -> EnvironmentReport:
         if self.during_up:
             self.during_up(progress)
-        self._answer("up", selection=selection, timeout_s=timeout_s, keep_failed=keep_failed)
+        self._answer("up", selection=selection, wishes=wishes)
         return self.result
 
     def dry_run(self, selection: Selection) -> str:
@@ -166,15 +164,16 @@ class Conductor:
         keep_ports: bool = False,
         purge: bool = False,
         timeout_s: float | None = None,
+        force: bool = False,
     ) -> Removal | None:
-        self._answer("down", selection=selection, keep_ports=keep_ports, purge=purge, timeout_s=timeout_s)
+        self._answer("down", selection=selection, keep_ports=keep_ports, purge=purge, timeout_s=timeout_s, force=force)
         return self.removal
 
     def list_environments(self, environ: Mapping[str, str]) -> list[EnvironmentReport]:
         self._answer("ls")
         return [self.result]
 
-    def down_all(self, environ: Mapping[str, str], *, progress: Progress) -> list[Removal]:
+    def down_all(self, environ: Mapping[str, str], *, progress: Progress, force: bool = False) -> list[Removal]:
         self._answer("down_all")
         return [self.removal] if self.removal else []
 

@@ -78,7 +78,7 @@ def test_common_options_stand_before_or_after_the_command(
     selection = asked["selection"]
     assert isinstance(selection, Selection)
     assert (selection.file, selection.branch, selection.label) == (Path("x.yaml"), "b", "n")
-    assert (selection.engine, asked["timeout_s"], asked["keep_failed"]) == ("compose", 90.0, True)
+    assert (selection.engine, asked["wishes"].timeout_s, asked["wishes"].keep_failed) == ("compose", 90.0, True)
 
 
 @pytest.mark.parametrize("value", ["", "5", "soon", "-1s", "0s", "5 m"])
@@ -284,6 +284,7 @@ def test_down_counts_what_it_removed(envctl: Call, conductor: Conductor) -> None
         "keep_ports": True,
         "purge": True,
         "timeout_s": None,
+        "force": False,
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 from cli_process import command, environment
 
 WAITING_UP = """
-def up(selection, *, progress, timeout_s=None, keep_failed=False):
+def up(selection, *, progress, wishes=None):
     progress.phase("postgres", "pulling", "50 %")
     try:
         say("working")
@@ -103,7 +103,7 @@ def test_a_closed_stderr_does_not_stop_the_work(tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     code = """
-def up(selection, *, progress, timeout_s=None, keep_failed=False):
+def up(selection, *, progress, wishes=None):
     for phase in ("pulling", "building", "ready"):
         progress.phase("postgres", phase)
         progress.note("note")

@@ -17,7 +17,7 @@ from envctl.host import owner
 from envctl.host.registry import Registry
 from envctl.host.registry.records import EnvironmentRecord
 from envctl.host.registry.store import Store
-from envctl.model import EnvironmentState
+from envctl.model import EnvironmentState, SessionRequest
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -48,7 +48,8 @@ def test_claim_writes_down_everything_before_anything_is_made(registry: Registry
         config_file="/home/me/shop/envctl.yaml",
         credentials={"postgres": {"password": "ä'\"$\n"}},
         ttl_s=3600,
-        ephemeral=True,
+        branch_source="git",
+        session=SessionRequest("5e5510", "pytest", owner.current()),
     )
     assert record.identity == identity()
     assert record.state is EnvironmentState.CREATING
@@ -170,7 +171,7 @@ def test_use_is_noted_at_most_once_a_minute(state: Path) -> None:
     """`env` in a loop does not write to the disk each time."""
     at(state, NOON).claim(identity(), **ENGINE)
     for seconds, expected in ((59, 0), (60, 60), (90, 60), (121, 121)):
-        at(state, NOON + timedelta(seconds=seconds)).touch(identity().name)
+        at(state, NOON + timedelta(seconds=seconds)).renew(identity().name, None)
         found = at(state, NOON).find(key=identity().key)
         assert found is not None
         assert found.last_used_at == NOON + timedelta(seconds=expected)

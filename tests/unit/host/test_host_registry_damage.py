@@ -218,15 +218,16 @@ def test_newer_registry_is_refused_untouched(state: Path) -> None:
 
 def test_older_registry_is_migrated_and_a_copy_kept(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Upgrading keeps every environment, and the old file in case of doubt. (The next version is made up.)."""
-    monkeypatch.setattr(schema, "VERSION", 2)
-    added = {1: "ALTER TABLE environments ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'"}
+    older = schema.VERSION
+    monkeypatch.setattr(schema, "VERSION", older + 1)
+    added = {older: "ALTER TABLE environments ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'"}
     monkeypatch.setattr(schema, "MIGRATIONS", {**schema.MIGRATIONS, **added})
     with Registry.open(state) as registry:
         assert len(registry.all()) == 1
         assert not registry.needs_repair
-    (copy,) = [path for path in state.iterdir() if ".version-1-" in path.name]
+    (copy,) = [path for path in state.iterdir() if f".version-{older}-" in path.name]
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    for path, version in ((database(state), 2), (copy, 1)):
+    for path, version in ((database(state), older + 1), (copy, older)):
         with closing(sqlite3.connect(path)) as connection:
             assert connection.execute("PRAGMA user_version").fetchone() == (version,)
             assert connection.execute("SELECT count(*) FROM environments").fetchone() == (1,)
@@ -235,9 +236,9 @@ def test_older_registry_is_migrated_and_a_copy_kept(state: Path, monkeypatch: py
 def test_migration_that_fails_leaves_the_old_version(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A migration is done whole or not at all. (The next version, and its mistake, are made up.)."""
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "VERSION", 2)
-        broken = {1: "ALTER TABLE stacks ADD COLUMN x TEXT;\nALTER TABLE no_such_table ADD COLUMN y TEXT"}
+        broken = {schema.VERSION: "ALTER TABLE stacks ADD COLUMN x TEXT;\nALTER TABLE no_such_table ADD COLUMN y TEXT"}
         patch.setattr(schema, "MIGRATIONS", {**schema.MIGRATIONS, **broken})
+        patch.setattr(schema, "VERSION", schema.VERSION + 1)
         with pytest.raises(StateDamaged):
             Registry.open(state)
     with Registry.open(state) as registry:
@@ -289,7 +290,7 @@ def test_full_disk_stops_up_but_not_down(small_disk: Path) -> None:
             claim(registry, "other")
         assert "full" in (caught.value.cause or "")
         assert len(registry.all()) == 1
-        registry.touch(record.identity.name)
+        registry.renew(record.identity.name, None)
         registry.mark_removing(record.identity.name)
         registry.set_state(record.identity.name, EnvironmentState.DOWN)
         registry.forget(record.identity.name)
@@ -317,7 +318,7 @@ def test_read_only_disk_can_be_read(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with Registry.open(small_disk) as registry:
         assert registry.find(key=identity().key) is not None
-        registry.touch(record.identity.name)
+        registry.renew(record.identity.name, None)
         with pytest.raises(CannotWrite) as caught:
             registry.set_state(record.identity.name, EnvironmentState.READY)
         assert caught.value.cause == "the file system is read-only"

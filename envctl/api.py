@@ -1,0 +1,217 @@
+"""The Python interface: an environment as a context manager.
+
+with envctl.up() as env:
+    psycopg.connect(env.postgres.url)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from envctl import environment, running
+from envctl.environment import Selection, Wishes
+from envctl.errors import ServiceNotFound
+from envctl.model import Connection, Session, SessionRequest
+from envctl.report import EnvironmentReport, Progress, Silent
+
+if TYPE_CHECKING:
+    from envctl.host.watcher import Watcher
+
+
+class Environment:
+    """An environment that is up, for as long as this process uses it.
+
+    Made by `envctl.up`. Where that made the environment, it is removed at the end of the `with` block, or at the end of
+    the process, however that ends; one that was up already is used and left.
+
+    Attributes:
+        name: Its name, "shop-main-3fa91c02".
+        project: The project's name.
+        branch: The branch, as git spells it.
+        engine: The engine it runs on.
+        services: How to reach each service, by its name.
+        variables: What `envctl env` prints.
+        timings_ms: How long the phases of the `up` took, milliseconds.
+        session: This use of it; `session.slot` is a number that no other user of the environment has meanwhile.
+    """
+
+    def __init__(self, report: EnvironmentReport, selection: Selection, watcher: Watcher | None) -> None:
+        """Use `envctl.up`."""
+        if report.session is None:
+            raise ValueError("the report is of no session")
+        self._report, self._selection, self._watcher = report, selection, watcher
+        self.session: Session = report.session
+        self.name = report.identity.name
+        self.project = report.identity.project
+        self.branch = report.identity.branch
+        self.engine = report.engine
+        known = {name: service.connection for name, service in report.services.items()}
+        self.services: Mapping[str, Connection] = MappingProxyType(known)
+        self.variables: Mapping[str, str] = MappingProxyType(dict(report.variables))
+        self.timings_ms: Mapping[str, int] = MappingProxyType(dict(report.timings_ms))
+
+    def __repr__(self) -> str:
+        return f"<Environment {self.name} on {self.engine}: {', '.join(self.services)}>"
+
+    @property
+    def goes_with_its_users(self) -> bool:
+        """Whether it was made for sessions, as this one, and goes with the last of them."""
+        return self._report.ephemeral
+
+    @property
+    def postgres(self) -> Connection:
+        """The first service of kind postgres. Raises ServiceNotFound."""
+        return self.first_of_kind("postgres")
+
+    @property
+    def redis(self) -> Connection:
+        """The first service of kind redis. Raises ServiceNotFound."""
+        return self.first_of_kind("redis")
+
+    @property
+    def websocket(self) -> Connection:
+        """The first service of kind websocket. Raises ServiceNotFound."""
+        return self.first_of_kind("websocket")
+
+    def first_of_kind(self, kind: str) -> Connection:
+        """The first service of a kind. Raises ServiceNotFound."""
+        for connection in self.services.values():
+            if connection.kind == kind:
+                return connection
+        raise ServiceNotFound(
+            f"environment {self.name} has no service of kind {kind}",
+            cause=f"its services are: {', '.join(self.services)}",
+            fix=[f"add one to services in envctl.yaml: {kind}: {{}}"],
+            subject={"kind": kind},
+        )
+
+    def logs(self, service: str, *, tail_lines: int | None = None, since: str | None = None) -> list[str]:
+        """What a service has logged, by line, raw.
+
+        Args:
+            service: The service's name.
+            tail_lines: Only so many lines, the last ones.
+            since: Only what came since then: "30s" ago, or a moment as ISO 8601.
+
+        Raises:
+            ServiceNotFound: There is no such service.
+        """
+        found = environment.logs(self._own(), [service], follow=False, tail_lines=tail_lines, since=since)
+        return [line for _, line in found]
+
+    def down(self) -> None:
+        """Remove the environment now, whoever made it.
+
+        Raises:
+            EnvironmentInUse: Another process uses it.
+            Leftovers: Something could not be removed.
+        """
+        environment.down(self._own(), progress=Silent())
+        self._dismiss()
+
+    def close(self, *, keep: bool = False) -> bool:
+        """End this use of it; again does nothing.
+
+        Args:
+            keep: Whether the environment stays, although it was made here.
+
+        Returns:
+            Whether the environment was removed.
+
+        Raises:
+            Leftovers: Something could not be removed.
+        """
+        removal = environment.end_session(self._selection.environ, self.session.id, keep=keep)
+        self._dismiss()
+        return removal is not None
+
+    def __enter__(self) -> Environment:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _own(self) -> Selection:
+        """This environment and no other, also where the branch has changed since."""
+        return Selection(
+            Path(self._report.identity.checkout),
+            {**self._selection.environ, environment.SESSION_VARIABLE: self.session.id},
+        )
+
+    def _dismiss(self) -> None:
+        if self._watcher is not None:
+            self._watcher.dismiss()
+
+
+def up(
+    spec: Mapping[str, Any] | None = None,
+    *,
+    file: str | os.PathLike[str] | None = None,
+    branch: str | None = None,
+    name: str | None = None,
+    engine: str | None = None,
+    fresh: bool = False,
+    keep: bool = False,
+    timeout_s: float | None = None,
+) -> Environment:
+    """Create or reuse an environment, and wait until every service is ready.
+
+    Which environment it is follows from the current folder, as on the command line. Nothing is printed.
+
+    Args:
+        spec: What envctl.yaml would say, instead of the file: {"services": {"postgres": {}}}.
+        file: The configuration file, instead of the nearest envctl.yaml.
+        branch: Another branch's environment.
+        name: A second environment beside the branch's.
+        engine: "auto", "compose" or "embedded"; None for what the configuration says.
+        fresh: Whether what is there is removed first, with its data.
+        keep: Whether an environment that is made here stays up afterwards.
+        timeout_s: Time for becoming ready, seconds; None for the configuration's `ready_timeout`.
+
+    Raises:
+        EnvctlError: It could not be brought up; the subclass and its `code` say why. What was begun was removed again.
+        TypeError: Both `spec` and `file` were given.
+    """
+    if spec is not None and file is not None:
+        raise TypeError("give either spec or file")
+    selection = Selection(
+        start=Path.cwd(),
+        environ=dict(os.environ),
+        file=Path(file) if file is not None else None,
+        branch=branch,
+        label=name or "",
+        engine=engine,
+        given=spec,
+    )
+    request = running.new_session("a Python program", keep=keep)
+    return attach(selection, request, Wishes(timeout_s=timeout_s, fresh=fresh))
+
+
+def attach(
+    selection: Selection, request: SessionRequest, wishes: Wishes, *, progress: Progress | None = None
+) -> Environment:
+    """As `up`, for a session that is described whole: of this process, or of another one that goes on after it.
+
+    Args:
+        selection: Which environment.
+        request: The session. A watcher is started unless it works on behalf of another (`ID.NAME`).
+        wishes: How it is to be done; its `session` is replaced.
+        progress: Is told what happens.
+
+    Raises:
+        EnvctlError: It could not be brought up.
+    """
+    from dataclasses import replace
+
+    wishes = replace(wishes, session=request)
+    if "." in request.id:
+        return Environment(environment.up(selection, progress=progress or Silent(), wishes=wishes), selection, None)
+    with running.watched(selection.environ, request.id, request.owner) as watcher:
+        report = environment.up(selection, progress=progress or Silent(), wishes=wishes)
+        if request.owner.pid != os.getpid():
+            watcher.leave()
+        return Environment(report, selection, watcher)

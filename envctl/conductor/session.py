@@ -1,0 +1,142 @@
+"""Sessions: who uses an environment, and that it goes with the last of them.
+
+A session is written down in the same step as the environment it is made for, and ended in the same step in which an
+environment that nobody uses any more is marked as being removed. So between the two there is always somebody: a
+process that lives, its watcher, or the next command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from envctl import engines
+from envctl.conductor import teardown
+from envctl.conductor.place import SESSION_VARIABLE, Place, lock_name
+from envctl.engines.local import with_processes
+from envctl.errors import EnvironmentInUse, EnvironmentNotFound
+from envctl.host import heartbeat, locks, owner
+from envctl.host.registry import EnvironmentRecord, Registry
+from envctl.host.signals import shielded
+from envctl.model import Session, SessionRequest
+from envctl.report import Progress, Removal
+
+_LOCK_LIMIT_S = 90.0
+
+
+@contextmanager
+def begun(place: Place, progress: Progress) -> Iterator[None]:
+    """Begin the session that is wished for where its environment is up already; end it where the block fails.
+
+    A new environment's session begins with the environment, by `Registry.claim`.
+    """
+    request = place.wishes.session
+    if request is None:
+        yield
+        return
+    place.registry.attach(place.key, request)
+    try:
+        yield
+    except BaseException:
+        with shielded():
+            end(place.state, place.registry, place.selection.environ, request.id, progress=progress)
+        raise
+
+
+def end(
+    state: Path,
+    registry: Registry,
+    environ: Mapping[str, str],
+    session_id: str,
+    *,
+    keep: bool = False,
+    progress: Progress,
+) -> Removal | None:
+    """End a session; removes its environment where that was made for sessions and this was the last one.
+
+    Args:
+        state: The state directory.
+        registry: The registry in it.
+        environ: The caller's variables.
+        session_id: The session; one that has ended already is fine.
+        keep: Whether the environment stays from now on, whoever ends.
+        progress: Is told what happens.
+
+    Returns:
+        What was removed, or None where the environment stays.
+
+    Raises:
+        Leftovers: Something could not be removed.
+        Busy: Another process works on the environment and does not end.
+    """
+    with suppress(OSError):
+        heartbeat.path(state, session_id).unlink() if "." not in session_id else None
+    found = registry.find_session(session_id)
+    if found is None:
+        return None
+    name = lock_name(found.identity.key)
+    with locks.environment_lock(
+        state, name, timeout_s=_LOCK_LIMIT_S, purpose="the end of a session", on_wait=progress.note
+    ):
+        gone = registry.end_session(session_id, keep=keep)
+        if gone is None:
+            return None
+        return _remove(state, registry, gone, environ, progress)
+
+
+def begin_removal(registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str], own: str = "") -> None:
+    """Mark an environment as being removed, so that no session can begin any more; the caller holds its lock.
+
+    Args:
+        registry: The registry.
+        found: The environment.
+        environ: The caller's variables; a command inside a session may end what it runs in.
+        own: The caller's own session, if it has one.
+
+    Raises:
+        EnvironmentInUse: Somebody else uses it.
+    """
+    mine = {own, environ.get(SESSION_VARIABLE, "")}
+
+    def is_own(session: Session) -> bool:
+        return family(session) in mine or owner.is_ancestor(session.owner)
+
+    others = registry.begin_removal(found.identity.name, is_own)
+    if not others:
+        return
+    raise EnvironmentInUse(
+        f"{found.identity.name} is in use by {_words(others)}",
+        fix=["wait until it ends, or end it", "envctl down --force removes the environment all the same"],
+        subject={"environment": found.identity.name, "pids": [session.owner.pid for session in others]},
+        state="unchanged",
+    )
+
+
+def family(session: Session) -> str:
+    """The session that this one is of, or on behalf of."""
+    return session.id.partition(".")[0]
+
+
+def of_request(registry: Registry, request: SessionRequest) -> Session:
+    """The session that began. Raises EnvironmentNotFound where it is gone again."""
+    found = registry.find_session(request.id)
+    for session in found.sessions if found else ():
+        if session.id == request.id:
+            return session
+    raise EnvironmentNotFound("the environment was removed by somebody else meanwhile", fix=["try again"])
+
+
+def _words(sessions: Sequence[Session]) -> str:
+    more = f" and {len(sessions) - 1} more" if len(sessions) > 1 else ""
+    return f"{sessions[0]}{more}"
+
+
+def _remove(
+    state: Path, registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str], progress: Progress
+) -> Removal:
+    for service in found.details.get("services", {}):
+        progress.phase(service, "removing")
+    engine = engines.create(found.stack.engine, environ, found.stack.endpoint)
+    engine = with_processes(engine, state, environ, stack_id=found.stack.id)
+    return teardown.remove(state, registry, found, engine, purge=False, keep_ports=False)

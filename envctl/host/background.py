@@ -1,0 +1,49 @@
+"""Programs of ours that go on after us: in a session of their own and with no stream of ours."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import envctl
+
+MARK = "ENVCTL_BACKGROUND"
+"""In the environment of what runs by itself, so that it starts nothing of its kind in turn."""
+
+# A CI runner ends what a job left behind, which it knows by these. What finishes a job's cleaning up must outlive it.
+# Sources: GitHub's runner, "Cleaning up orphan processes"; Jenkins' ProcessTreeKiller.
+_OUTLIVING = {"RUNNER_TRACKING_ID": "0", "BUILD_ID": "dontKillMe", "JENKINS_NODE_COOKIE": "dontKillMe"}
+
+
+def python(module: str) -> list[str]:
+    """The command that calls `main(arguments)` of a module of ours, however envctl itself was found by this Python."""
+    root = str(Path(envctl.__file__).resolve().parent.parent)
+    call = f"import sys; sys.path.append({root!r}); from {module} import main; main(sys.argv[1:])"
+    return [sys.executable, "-P", "-c", call]
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of what is to outlive the job that started it."""
+    return {**environ, **{name: value for name, value in _OUTLIVING.items() if name in environ}, MARK: "1"}
+
+
+def start(command: Sequence[str], environ: Mapping[str, str], *, stdin: int | None = None) -> int:
+    """Start a program that goes on by itself; its process id. It must leave its working folder by itself.
+
+    Args:
+        command: Program, as a path, and arguments.
+        environ: Its variables.
+        stdin: A descriptor for its standard input; None for nothing.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    nowhere = (1, 2) if stdin is not None else (0, 1, 2)
+    streams: list[Any] = [(os.POSIX_SPAWN_DUP2, stdin, 0)] if stdin is not None else []
+    streams += [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in nowhere]
+    return os.posix_spawn(
+        command[0], list(command), environment(environ), file_actions=streams, setsid=True, setsigmask=()
+    )

@@ -1,0 +1,74 @@
+"""The watcher of a session: a tiny process that ends it when the process it belongs to has ended without a word.
+
+It waits on a pipe, so even `kill -9` wakes it, and on the process itself where the kernel can tell of that: a fork of
+the process may hold the pipe open for longer. Then it becomes the reaper, which removes what nobody uses any more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from envctl.host import background, heartbeat, paths
+from envctl.model import Owner
+
+_PROGRAM = Path(__file__).with_name("run.py")
+_OPTIONS = ("-I", "-S", "-X", "utf8")  # nothing of the caller's Python reaches it: it is to be small, and there at once
+_REAPER = "envctl.reaper"
+
+
+class Watcher:
+    """A watcher, from the side of the process that started it.
+
+    Args:
+        state: The state directory.
+        session_id: The session it watches.
+        owner: The process it belongs to: this one or another.
+        environ: The caller's variables; the reaper needs those that lead to the engine.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def __init__(self, state: Path, session_id: str, owner: Owner, environ: Mapping[str, str]) -> None:
+        beat = heartbeat.path(state, session_id)
+        paths.make_private(beat.parent)
+        reader, self._pipe = os.pipe()
+        own = owner.pid == os.getpid()
+        reaper = [*background.python(_REAPER), "session", str(state), session_id]
+        watched = [str(owner.pid), str(owner.start_ticks), "pipe" if own else "process"]
+        program = [sys.executable, *_OPTIONS, str(_PROGRAM), str(beat), str(heartbeat.BEAT_S), *watched, *reaper]
+        try:
+            self._pid = background.start(program, environ, stdin=reader)
+        except BaseException:
+            os.close(self._pipe)
+            raise
+        finally:
+            os.close(reader)
+
+    def child(self, pid: int, start_ticks: int) -> None:
+        """Tell it of a program whose process group is to be ended if we are killed."""
+        self._tell(f"child {pid} {start_ticks}\n")
+
+    def dismiss(self) -> None:
+        """The session has ended in good order: nothing is left to watch. Again does nothing."""
+        if self._pipe < 0:
+            return
+        self._tell("done\n")
+        os.close(self._pipe)
+        self._pipe = -1
+        with suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+
+    def leave(self) -> None:
+        """Let it go on by itself: it watches another process than this one."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def _tell(self, line: str) -> None:
+        with suppress(OSError):  # it was killed; the next envctl command does its work
+            os.write(self._pipe, line.encode())
