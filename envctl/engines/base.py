@@ -37,6 +37,18 @@ class Survey(Protocol):
         ...
 
 
+class Weighing(Protocol):
+    """The sizes of all stacks, which are being found out while we do other things."""
+
+    def result(self, deadline_s: float) -> Mapping[str, int | None] | None:
+        """Bytes by stack id, None for one whose size is not known by then; None where no size is.
+
+        Args:
+            deadline_s: Until when to wait, on the monotonic clock.
+        """
+        ...
+
+
 class Start(Protocol):
     """Services that are being started while we already probe them."""
 
@@ -81,6 +93,10 @@ class Engine(Protocol):
 
     def running(self, registry_id: str) -> Mapping[str, Mapping[str, ServiceState]]:
         """The state of every service with the registry's labels, by stack id and service name."""
+        ...
+
+    def weigh(self, registry_id: str) -> Weighing:
+        """Begin to find out what every stack with the registry's labels takes on disk, images left out."""
         ...
 
     def published(self, stack: Stack) -> Mapping[int, str]:

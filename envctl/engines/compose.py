@@ -16,6 +16,7 @@ from envctl.plan.steps import Plan, Verb
 from envctl.report import Initiator, Progress
 
 if TYPE_CHECKING:
+    from envctl.engines.docker.overview import Weighing
     from envctl.engines.docker.up import ComposeUp
     from envctl.model import Found, Removed
 
@@ -82,7 +83,15 @@ class ComposeEngine:
 
     def running(self, registry_id: str) -> Mapping[str, Mapping[str, ServiceState]]:
         """The state of every service with the registry's labels, by stack id and service name."""
-        return objects.running(self._where, registry_id)
+        from envctl.engines.docker import overview
+
+        return overview.running(self._where, registry_id)
+
+    def weigh(self, registry_id: str) -> Weighing:
+        """Begin to find out what containers and volumes take on the engine's disk."""
+        from envctl.engines.docker.overview import Weighing
+
+        return Weighing(self._where, registry_id)
 
     def published(self, stack: Stack) -> Mapping[int, str]:
         """Host ports that containers outside the stack publish."""

@@ -32,6 +32,7 @@ class EmbeddedEngine:
         self._processes = Processes(paths.state_dir(environ), environ)
         self.survey = self._processes.survey
         self.running = self._processes.running
+        self.weigh = self._processes.weigh
         self.autopsy = self._processes.autopsy
         self.watch = self._processes.watch
         self.exec = self._processes.exec

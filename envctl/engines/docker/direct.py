@@ -11,13 +11,14 @@ import json
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from envctl.engines.docker.reaching import denied, unreachable
 from envctl.errors import EngineTimeout
 from envctl.host import clock
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from subprocess import Popen
 
     from envctl.engines.docker.endpoint import Endpoint
@@ -31,6 +32,7 @@ class Question:
     Args:
         endpoint: The engine.
         path: What is asked for: "/version".
+        options: What stands behind it, by name.
 
     Attributes:
         endpoint: The same.
@@ -40,14 +42,15 @@ class Question:
         EngineDenied: This user may not use its socket.
     """
 
-    def __init__(self, endpoint: Endpoint, path: str) -> None:
+    def __init__(self, endpoint: Endpoint, path: str, options: Mapping[str, str] | None = None) -> None:
         self.endpoint, self._path = endpoint, path
         self._process: Popen[bytes] | None = None
         if urlsplit(endpoint.address).scheme == "unix":
             self._stream = self._connected()
         else:
             self._stream, self._process = self._through_program()
-        self._send(f"GET {quote(path, safe='/:@')} HTTP/1.0\r\nHost: docker\r\nAccept: application/json\r\n\r\n")
+        target = quote(path, safe="/:@") + (f"?{urlencode(options)}" if options else "")
+        self._send(f"GET {target} HTTP/1.0\r\nHost: docker\r\nAccept: application/json\r\n\r\n")
 
     def answer(self, deadline_s: float) -> tuple[bool, str]:
         """Whether the engine has what was asked for, and its answer, or what it says about it.

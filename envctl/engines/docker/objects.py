@@ -13,12 +13,14 @@ from envctl.model import Observed, ObservedService, ServiceState, Stack
 from envctl.plan.labels import LABEL_PREFIX
 
 _LABELS = ("registry", "stack", "service", "digest", "aspects", "data")
-_STATES = {
+STATES = {
     "created": ServiceState.CREATED,
     "running": ServiceState.RUNNING,
     "restarting": ServiceState.STARTING,
     "paused": ServiceState.PAUSED,
 }
+"""The engine's words for states; a container in any other has ended."""
+
 _EXIT_CODE = re.compile(r"Exited \((\d+)\)")
 _PUBLISHED = re.compile(r":(\d+)->(\d+)/tcp")
 _IMAGE_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
@@ -158,17 +160,6 @@ def owned(endpoint: Endpoint, stack_id: str, registry_id: str) -> Owned:
     )
 
 
-def running(endpoint: Endpoint, registry_id: str) -> dict[str, dict[str, ServiceState]]:
-    """The state of every container with the registry's labels, by stack id and service name."""
-    form = f"[{{{{json .State}}}},{_label('stack')},{_label('service')}]"
-    where = f"label={LABEL_PREFIX}registry={registry_id}"
-    found: dict[str, dict[str, ServiceState]] = {}
-    text = cli.run(endpoint, ["ps", "--all", "--filter", where, "--format", form], doing="list containers")
-    for state, stack, service in _rows(text):
-        found.setdefault(stack, {})[service] = _STATES.get(state, ServiceState.EXITED)
-    return found
-
-
 def published(endpoint: Endpoint, stack_id: str) -> dict[int, str]:
     """Host ports that containers outside the stack publish, each with its holder in words."""
     form = f"[{{{{json .Names}}}},{{{{json .Ports}}}},{_label('stack')}]"
@@ -230,7 +221,7 @@ def _service(handle: str, state: str, status: str, image: str, ports: str, label
     return ObservedService(
         name=name,
         handle=handle,
-        state=_STATES.get(state, ServiceState.EXITED),
+        state=STATES.get(state, ServiceState.EXITED),
         digest=digest,
         aspects=known,
         data_digest=data,

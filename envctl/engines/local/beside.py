@@ -14,7 +14,7 @@ from envctl.plan.steps import Plan, Step, Verb
 from envctl.report import Initiator, Progress
 
 if TYPE_CHECKING:
-    from envctl.engines.base import Engine, Start, Survey
+    from envctl.engines.base import Engine, Start, Survey, Weighing
     from envctl.engines.local.launch import Launch
 
 
@@ -63,6 +63,10 @@ class Beside:
         for stack, services in self._processes.running(registry_id).items():
             found[stack] = {**found.get(stack, {}), **services}
         return found
+
+    def weigh(self, registry_id: str) -> _BothWeighing:
+        """Weigh both."""
+        return _BothWeighing(self._containers.weigh(registry_id), self._processes.weigh(registry_id))
 
     @contextmanager
     def watch(self, stack: Stack, report: Callable[[Death], None]) -> Iterator[None]:
@@ -149,6 +153,26 @@ class _Both:
 
     def end(self) -> None:
         self._containers.end()
+
+
+class _BothWeighing:
+    """Two weighings as one."""
+
+    def __init__(self, containers: Weighing, processes: Weighing) -> None:
+        self._containers, self._processes = containers, processes
+
+    def result(self, deadline_s: float) -> Mapping[str, int | None] | None:
+        ours = self._processes.result(deadline_s) or {}  # meanwhile the engine of containers works on the other
+        theirs = self._containers.result(deadline_s)
+        return (
+            None
+            if theirs is None
+            else {stack: _sum(ours.get(stack, 0), theirs.get(stack, 0)) for stack in {*ours, *theirs}}
+        )
+
+
+def _sum(ours: int | None, theirs: int | None) -> int | None:
+    return None if ours is None or theirs is None else ours + theirs
 
 
 class _BothStart:

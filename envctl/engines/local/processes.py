@@ -14,6 +14,7 @@ from envctl.report import Initiator, Progress
 
 if TYPE_CHECKING:
     from envctl.engines.local.launch import Launch
+    from envctl.engines.local.usage import Weighing
     from envctl.model import Found, Removed
     from envctl.plan.steps import Plan
 
@@ -63,6 +64,12 @@ class Processes:
             folder.name: {name: record.state for name, record in records.read_all(folder).items() if record.process}
             for folder in found
         }
+
+    def weigh(self, registry_id: str) -> Weighing:
+        """What every stack's files take."""
+        from envctl.engines.local.usage import Weighing
+
+        return Weighing(self._state)
 
     def autopsy(self, stack: Stack, registry_id: str, service: str) -> Death:
         """Why a process is not running."""
