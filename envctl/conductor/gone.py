@@ -16,8 +16,9 @@ def cause(record: EnvironmentRecord) -> str | None:
     if record.state in _AT_WORK and not owner.is_alive(record.owner):
         return f"the envctl that was at work on it (pid {record.owner.pid}) was killed"
     identity = record.identity
-    if branches.checkout_state(identity.checkout) == "gone":
+    if branches.checkout_state(identity.checkout, record.checkout_mark) == "gone":
         return f"its checkout is gone: {identity.checkout}"
-    if record.branch_source == BranchSource.GIT and branches.branch_state(identity.checkout, identity.branch) == "gone":
+    from_git = record.branch_source == BranchSource.GIT
+    if from_git and branches.branch_state(identity.checkout, identity.branch, record.checkout_mark) == "gone":
         return f"its branch is gone: {identity.branch}"
     return None

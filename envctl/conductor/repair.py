@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from envctl import engines
 from envctl.engines.local import with_processes
 from envctl.errors import EngineUnavailable
-from envctl.host import clock, owner, paths
+from envctl.host import branches, clock, owner, paths
 from envctl.host.registry import EnvironmentRecord, Registry, port_scope
 from envctl.model import EnvironmentState, Found
 
@@ -50,6 +50,7 @@ def _record(found: Found) -> EnvironmentRecord:
         expires_at=_moment(found.expires_at),
         last_used_at=clock.now(),
         owner=owner.current(),
+        checkout_mark=branches.mark(found.identity.checkout),
     )
 
 

@@ -28,6 +28,7 @@ class EnvironmentRecord:
         ephemeral: Whether it was made for a session and goes with the last one.
         details: What the conductor wrote down when it was ready: connections, variables, timings.
         branch_source: Where the branch's name came from, a `BranchSource`; "" where an older envctl wrote it down.
+        checkout_mark: What proves its checkout's removal, see `branches.mark`; "" where nothing does.
         ttl_s: How long it lives after its last use, seconds, or None for ever.
         expires_boot: Boot id, and `expires_at` in seconds since that boot; None where there is no end.
         sessions: Who uses it, as written down; some of them may have died.
@@ -44,6 +45,7 @@ class EnvironmentRecord:
     ephemeral: bool = False
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)  # holds passwords
     branch_source: str = ""
+    checkout_mark: str = ""
     ttl_s: float | None = None
     expires_boot: tuple[str, float] | None = None
     sessions: tuple[Session, ...] = ()
@@ -52,7 +54,7 @@ class EnvironmentRecord:
 SELECT = """
 SELECT e.name, e.key, e.project, e.branch, e.checkout, e.label, e.config_file, e.state, e.created_at, e.expires_at,
   e.last_used_at, e.owner_boot_id, e.owner_pid, e.owner_start_ticks, e.ephemeral, e.details,
-  e.branch_source, e.ttl_s, e.expires_boot_id, e.expires_boot_s,
+  e.branch_source, e.checkout_mark, e.ttl_s, e.expires_boot_id, e.expires_boot_s,
   s.id AS stack_id, s.project AS stack_project, s.engine, s.endpoint, s.host, s.publish_address, s.credentials
 FROM environments e JOIN stacks s ON s.id = e.stack_id
 """
@@ -139,6 +141,7 @@ def _record(
         ephemeral=bool(row["ephemeral"]),
         details=_mapping(row["details"]),
         branch_source=row["branch_source"],
+        checkout_mark=row["checkout_mark"],
         ttl_s=row["ttl_s"],
         expires_boot=None if row["expires_boot_s"] is None else (row["expires_boot_id"], row["expires_boot_s"]),
         sessions=sessions,
@@ -160,14 +163,14 @@ def insert(connection: sqlite3.Connection, record: EnvironmentRecord) -> None:
     connection.execute(
         "INSERT INTO environments (name, key, project, branch, checkout, label, config_file, state, stack_id,"
         " created_at, expires_at, last_used_at, owner_boot_id, owner_pid, owner_start_ticks, ephemeral, details,"
-        " branch_source, ttl_s, expires_boot_id, expires_boot_s)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " branch_source, checkout_mark, ttl_s, expires_boot_id, expires_boot_s)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(identity.name, identity.key, identity.project, identity.branch, identity.checkout, identity.label),
             *(record.config_file, record.state.value, stack.id, created, timestamp(record.expires_at)),
             *(record.last_used_at.timestamp(), owner.boot_id, owner.pid, owner.start_ticks),
-            *(int(record.ephemeral), to_json(record.details), record.branch_source, record.ttl_s),
-            *(record.expires_boot or ("", None)),
+            *(int(record.ephemeral), to_json(record.details), record.branch_source, record.checkout_mark),
+            *(record.ttl_s, *(record.expires_boot or ("", None))),
         ),
     )
 

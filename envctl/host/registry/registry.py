@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 from envctl.errors import EnvironmentNotFound, NotOurs
-from envctl.host import lifetime, owner, reserve
+from envctl.host import branches, lifetime, owner, reserve
 from envctl.host.registry import ports, records, store, subnets
 from envctl.host.registry.records import EnvironmentRecord
 from envctl.host.registry.using import Using, begin
@@ -162,6 +162,7 @@ class Registry(Using):
             owner=owner.current(),
             ephemeral=session is not None and not session.keep,
             branch_source=branch_source,
+            checkout_mark=branches.mark(identity.checkout),
             ttl_s=ttl_s,
             expires_boot=life.boot,
         )

@@ -81,6 +81,7 @@ CREATE TABLE subnet_leases (
 # expires_boot_*: the same moment on the clock that counts from the machine's start, which nobody can set.
 _SESSIONS = """
 ALTER TABLE environments ADD COLUMN branch_source TEXT NOT NULL DEFAULT '';
+ALTER TABLE environments ADD COLUMN checkout_mark TEXT NOT NULL DEFAULT '';
 ALTER TABLE environments ADD COLUMN ttl_s REAL;
 ALTER TABLE environments ADD COLUMN expires_boot_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE environments ADD COLUMN expires_boot_s REAL;
