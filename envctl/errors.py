@@ -102,11 +102,12 @@ class EnvctlError(Exception):
         self.subject: dict[str, object] = dict(subject or {})
         self.state = state
         self.leftovers = tuple(leftovers)
+        self.exit_as: int | None = None
 
     @property
     def exit(self) -> int:
-        """The program's exit code for this error."""
-        return self.exit_code
+        """The program's exit code for this error: `exit_as` where a command has codes of its own, as `envctl run`."""
+        return self.exit_code if self.exit_as is None else self.exit_as
 
     def as_dict(self) -> dict[str, Any]:
         """The error as `--format json` prints it, under the key "error"."""

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import signal
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from envctl import environment
-from envctl.environment import Selection, Wishes
-from envctl.errors import ProcessNotFound
-from envctl.host import owner, paths
+from envctl.conductor.place import open_place
+from envctl.environment import SESSION_VARIABLE, Selection, Wishes
+from envctl.errors import Interrupted, ProcessNotFound
+from envctl.host import clock, owner, paths
+from envctl.host.signals import shielded
 from envctl.model import SessionRequest
 from envctl.report import EnvironmentReport, Progress
 
 if TYPE_CHECKING:
+    from envctl.conductor.artifacts import Artifacts
+    from envctl.host.child import Child
     from envctl.host.watcher import Watcher
     from envctl.model import Owner
     from envctl.report import Removal
+
+_GRACE_S = 10.0  # as long as `docker stop` gives
+_STRAGGLERS_GRACE_S = 2.0
 
 
 @contextmanager
@@ -86,3 +95,129 @@ def session_of_process(of: Owner) -> str:
 def new_session(purpose: str, *, keep: bool = False) -> SessionRequest:
     """A session of this process."""
     return SessionRequest(os.urandom(6).hex(), purpose, owner.current(), keep)
+
+
+class RunWishes(NamedTuple):
+    """How a command is to be run.
+
+    Attributes:
+        keep: Whether an environment that is made for it stays afterwards.
+        keep_failed: Whether it stays if the command, or the `up`, fails.
+        fresh: Whether what is there is removed first.
+        ttl_s: How long it lives without use, seconds, or None for what the configuration says.
+        timeout_s: Time for becoming ready, seconds, or None for what the configuration says.
+        artifacts: Where the services' logs go if the command fails, or None for a folder of the state directory.
+    """
+
+    keep: bool = False
+    keep_failed: bool = False
+    fresh: bool = False
+    ttl_s: float | None = None
+    timeout_s: float | None = None
+    artifacts: Path | None = None
+
+
+class Run:
+    """One command with an environment around it: `up`, `execute`, `end`, in this order.
+
+    Killed at any moment, its watcher ends the command and removes what was made for it.
+
+    Attributes:
+        code: The command's exit code once it has ended.
+        interrupted: The signal that came meanwhile.
+    """
+
+    def __init__(self, selection: Selection, wishes: RunWishes) -> None:
+        self._selection, self._wishes = selection, wishes
+        self._request = new_session("envctl run", keep=wishes.keep)
+        self._watcher: Watcher | None = None
+        self._child: Child | None = None
+        self.code: int | None = None
+        self._began_at = clock.now()
+        self.interrupted: Interrupted | None = None
+        self._variables: dict[str, str] = {}
+
+    def up(self, progress: Progress) -> EnvironmentReport:
+        """Bring the environment up. Raises EnvctlError."""
+        wishes = self._wishes
+        request = self._request
+        options = Wishes(wishes.timeout_s, wishes.keep_failed, wishes.fresh, wishes.ttl_s, request)
+        with watched(self._selection.environ, request.id, request.owner) as watcher:
+            report = environment.up(self._selection, progress=progress, wishes=options)
+            self._watcher = watcher
+        self._variables = {**self._selection.environ, **report.variables, SESSION_VARIABLE: request.id}
+        return report
+
+    def execute(self, command: Sequence[str]) -> int:
+        """Run the command to its end, and pass signals on to it; its exit code, 128 + N if it died of signal N.
+
+        SIGINT is a wish to stop: the command is waited for, and its services stay until it has ended. SIGTERM and
+        SIGHUP leave no time: they are passed on, and `end` removes the environment while the command ends.
+
+        Raises:
+            CommandNotFound: There is no such program.
+            CommandNotExecutable: It cannot be run.
+        """
+        from envctl.host.child import start
+
+        self._began_at = clock.now()
+        with shielded():
+            self._child = start(command, self._variables)
+            if self._watcher:
+                self._watcher.child(self._child.pid, self._child.start_ticks)
+        try:
+            self.code = self._child.wait()
+        except Interrupted as interruption:
+            self.interrupted = interruption
+            self._child.signal(interruption.signal_number)
+            if interruption.signal_number != signal.SIGINT:
+                return interruption.exit
+            self.code = self._child.wait()
+        return self.code
+
+    def keep_artifacts(self) -> Artifacts | None:
+        """Keep what the services said during the run, if the command failed by itself.
+
+        Raises:
+            CannotWrite: It cannot be written.
+        """
+        from envctl.conductor import artifacts
+
+        if not self.code or (self.interrupted and self._wishes.artifacts is None):
+            return None
+        place = open_place(self._inner())
+        return artifacts.keep(place, self._began_at, self._wishes.artifacts)
+
+    def end(self, progress: Progress) -> Removal | None:
+        """End the session, and what the command has left running in its process group; to be called however it ended.
+
+        Returns:
+            What was removed; None where the environment stays.
+
+        Raises:
+            Leftovers: Something could not be removed.
+        """
+        keep = self._wishes.keep_failed and self.code not in {0, None}
+        with shielded(left=lambda: ["the environment, which is removed in the background"]):
+            try:
+                removal = environment.end_session(
+                    self._selection.environ, self._request.id, keep=keep, progress=progress
+                )
+            finally:
+                self._end_child(progress)
+            if self._watcher:
+                self._watcher.dismiss()
+        return removal
+
+    def _end_child(self, progress: Progress) -> None:
+        if self._child is None:
+            return
+        if self.code is None:
+            self.code = self._child.end(_GRACE_S)
+            return
+        for one in self._child.end_stragglers(_STRAGGLERS_GRACE_S):
+            progress.note(f"ended what the command left running: {one.name or 'a process'} (pid {one.pid})")
+
+    def _inner(self) -> Selection:
+        environ = {**self._selection.environ, SESSION_VARIABLE: self._request.id}
+        return replace(self._selection, environ=environ, label="", branch=None)

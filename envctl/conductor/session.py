@@ -40,7 +40,8 @@ def begun(place: Place, progress: Progress) -> Iterator[None]:
         yield
     except BaseException:
         with shielded():
-            end(place.state, place.registry, place.selection.environ, request.id, progress=progress)
+            environ, keep = place.selection.environ, place.wishes.keep_failed
+            end(place.state, place.registry, environ, request.id, keep=keep, progress=progress)
         raise
 
 

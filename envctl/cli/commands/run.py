@@ -1,0 +1,118 @@
+"""Run a command with this branch's environment around it.
+
+The environment is brought up, the command runs with its variables, and what was made for it is removed: also if it
+fails, is interrupted, or envctl itself is killed. An environment that was up already is used and stays up. The exit
+code is the command's; 125 where envctl failed, 126 and 127 where the command could not be run. If it fails, the
+services' logs of that time are kept. `--` may be left out where the command begins with no option.
+
+Examples:
+  envctl run -- pytest -n 4
+  envctl run --keep-failed --artifacts logs -- npx vitest run
+  envctl run --name e2e -- npx playwright test
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import click
+
+from envctl.cli import output, progress
+from envctl.cli.command import Duration, command
+from envctl.cli.services import secrets
+from envctl.cli.settings import Settings
+from envctl.errors import CommandNotExecutable, CommandNotFound, EnvctlError, Interrupted
+from envctl.host.log import keep_secret
+from envctl.report import EnvironmentReport
+from envctl.running import Run, RunWishes
+
+_FAILED = 125
+
+
+@command(__doc__, stops=True, timeout=True)
+@click.argument("words", metavar="[--] COMMAND [ARGS]...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--keep", is_flag=True, help="Leave the environment up afterwards.")
+@click.option("--keep-failed", is_flag=True, help="Leave it up if the command fails, to look at it.")
+@click.option("--fresh", is_flag=True, help="Remove what is there first, with its data.")
+@click.option("--ttl", "ttl_s", type=Duration(), help="Let `envctl gc` remove it after this time without use: 8h, 7d.")
+@click.option("--artifacts", type=click.Path(path_type=Path, file_okay=False), help="Where logs go if it fails.")
+def command_line(
+    settings: Settings,
+    words: tuple[str, ...],
+    *,
+    keep: bool,
+    keep_failed: bool,
+    fresh: bool,
+    ttl_s: float | None,
+    artifacts: Path | None,
+) -> int:
+    """Run it."""
+    command_words = words[1:] if words[0] == "--" else words
+    if not command_words:
+        raise click.UsageError("missing the command to run")
+    folder = artifacts.absolute() if artifacts else None
+    wishes = RunWishes(keep, keep_failed, fresh, ttl_s, settings.timeout_s, folder)
+    try:
+        return _run(settings, Run(settings.selection(), wishes), command_words)
+    except (Interrupted, CommandNotFound, CommandNotExecutable):
+        raise
+    except EnvctlError as error:
+        error.exit_as = _FAILED
+        raise
+
+
+def _run(settings: Settings, run: Run, words: tuple[str, ...]) -> int:
+    with _group("envctl up"), progress.start(settings) as teller:
+        report = run.up(teller)
+    try:
+        _tell_ready(report)
+        code = run.execute(words)
+        if code:
+            _keep_artifacts(run)
+    except BaseException:
+        _end(settings, run)
+        raise
+    _end(settings, run)
+    return run.code if run.code is not None else code
+
+
+def _tell_ready(report: EnvironmentReport) -> None:
+    keep_secret(secrets(report))
+    if output.ci_system():
+        from envctl.cli import ci_output
+
+        ci_output.mask(secrets(report))
+        ci_output.summary(report)
+
+
+def _keep_artifacts(run: Run) -> None:
+    """The command has failed; that its services' logs cannot be kept is told, and must not hide how it failed."""
+    try:
+        kept = run.keep_artifacts()
+    except Interrupted:
+        raise
+    except EnvctlError as error:
+        output.say(f"the services' logs could not be kept: {error.message}")
+        return
+    if kept is None:
+        return
+    if output.ci_system():
+        from envctl.cli import ci_output
+
+        ci_output.service_logs(kept.folder, kept.last_lines)
+    else:
+        output.say(f"the services' logs of this run: {kept.folder}")
+
+
+def _end(settings: Settings, run: Run) -> None:
+    with _group("envctl down"), progress.start(settings) as teller:
+        run.end(teller)
+
+
+def _group(title: str) -> AbstractContextManager[None]:
+    if not output.ci_system():
+        return nullcontext()
+    from envctl.cli import ci_output
+
+    return ci_output.group(title)
