@@ -17,15 +17,17 @@ _LABEL = 9  # "  cause  "
 def tell(error: EnvctlError, *, as_json: bool, no_color: bool) -> None:
     """Print `error` to stderr, without secrets and without control characters."""
     output.say(json_text(error) if as_json else text(error, color=output.colors(sys.stderr, no_color=no_color)))
+    if output.ci_system():
+        from envctl.cli import ci_output
+
+        ci_output.failed(error, text(error, color=False), annotated=not as_json)
 
 
 def json_text(error: EnvctlError) -> str:
     """The error as one JSON object, on one line."""
-    import json
-
     report = error.as_dict()
     report["error"]["fix"] = fixes(error)
-    return redact(json.dumps(report, default=str))
+    return redact(output.json_text(report))
 
 
 def text(error: EnvctlError, *, color: bool) -> str:

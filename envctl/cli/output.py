@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from stat import S_ISREG
 from typing import TextIO
 
 from envctl.errors import CannotWrite
@@ -39,9 +40,14 @@ def write(text: str) -> None:
 
 def write_json(value: object) -> None:
     """Write a result as indented JSON."""
+    write(json_text(value, indent=2) + "\n")
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """JSON no line of which is a command to GitHub's runner: that looks for `##[` anywhere."""
     import json
 
-    write(json.dumps(value, indent=2, default=str) + "\n")
+    return json.dumps(value, indent=indent, default=str).replace("##[", "#\\u0023[")
 
 
 def discard_stdout() -> None:
@@ -58,6 +64,7 @@ def _discard(stream: TextIO) -> None:
 
 def say(text: str) -> None:
     """Write lines to stderr. Never fails: nobody reading must not stop a clean-up."""
+    text = harmless(text)
     say_exactly(text if text.endswith("\n") else text + "\n")
 
 
@@ -72,6 +79,26 @@ def say_exactly(text: str) -> None:
         _discard(sys.stderr)
 
 
+def harmless(text: str) -> str:
+    """`text` as a job's log may show it: GitHub's runner takes no line of it for a command."""
+    if ci_system() != "github":
+        return text
+    from envctl.plan.ci.commands import harmless as without_commands
+
+    return without_commands(text)
+
+
+def ci_system() -> str | None:
+    """The CI system that shows what we write to stderr, "github" or "gitlab"; None for others and outside of CI."""
+    if "GITHUB_ACTIONS" not in os.environ and "GITLAB_CI" not in os.environ:
+        return None
+    from envctl.host.ci import detect
+
+    found = detect(os.environ)
+    known = found is not None and found.name in {"github", "gitlab"} and not is_terminal(sys.stderr)
+    return found.name if found and known else None
+
+
 def prepare() -> None:
     """Results are UTF-8 whatever the locale; what cannot be encoded passes as the bytes it came from."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)
@@ -84,6 +111,14 @@ def is_terminal(stream: TextIO | None) -> bool:
     try:
         return stream is not None and stream.isatty()
     except ValueError:  # closed
+        return False
+
+
+def is_file(stream: TextIO | None) -> bool:
+    """Whether `stream` was redirected into a file."""
+    try:
+        return stream is not None and S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
         return False
 
 

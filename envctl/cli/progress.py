@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+
+import click
 
 from envctl.cli import output
 from envctl.cli.settings import Settings
@@ -22,8 +24,13 @@ _REMINDER_S = 10.0
 
 
 @contextmanager
-def start(settings: Settings) -> Iterator[Progress]:
-    """Tell about the block's work on stderr, in the way that suits who reads it."""
+def start(settings: Settings, title: str = "") -> Iterator[Progress]:
+    """Tell about the block's work on stderr, in the way that suits who reads it.
+
+    Args:
+        settings: How much is to be told.
+        title: What a CI system folds it under; the command's name by default.
+    """
     watched = output.is_terminal(sys.stderr)
     if settings.format == "json" and not watched:
         yield Silent()  # a program reads stderr, and expects nothing or one error there
@@ -32,6 +39,12 @@ def start(settings: Settings) -> Iterator[Progress]:
 
         with Live(color=output.colors(sys.stderr, no_color=settings.no_color)) as live:
             yield live
+    elif output.ci_system():
+        from envctl.cli.ci_output import group
+
+        with ExitStack() as folded:
+            name = title or click.get_current_context().command_path
+            yield Plain(before=lambda: folded.enter_context(group(name)))
     else:
         yield Plain()
 
@@ -46,9 +59,14 @@ class _Service:
 
 
 class Plain:
-    """One line when a phase begins that takes long or ends the work, and a reminder while nothing else happens."""
+    """One line when a phase begins that takes long or ends the work, and a reminder while nothing else happens.
 
-    def __init__(self) -> None:
+    Args:
+        before: Called before the first line.
+    """
+
+    def __init__(self, before: Callable[[], object] | None = None) -> None:
+        self._before = before
         self._lock = threading.Lock()
         self._services: dict[str, _Service] = {}
 
@@ -63,12 +81,18 @@ class Plain:
             if news or overdue:
                 known.told_s = now
                 seen = f"  {_safe(detail)}" if detail and (overdue or phase == "failed") else ""
-                output.say(f"{service:<10}  {phase:<8}  {took(now - known.since_s)}{seen}")
+                self._say(f"{service:<10}  {phase:<8}  {took(now - known.since_s)}{seen}")
 
     def note(self, text: str) -> None:
         """Tell it."""
         with self._lock:
-            output.say(_safe(text))
+            self._say(_safe(text))
+
+    def _say(self, line: str) -> None:
+        if self._before is not None:
+            self._before()
+            self._before = None
+        output.say(line)
 
 
 def _safe(text: str) -> str:

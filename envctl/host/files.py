@@ -60,6 +60,22 @@ def write_atomic(path: Path, content: str | bytes, mode: int = 0o600, *, durable
         raise cannot_write(path, error, needed_bytes=len(data)) from error
 
 
+def append(path: Path, text: str) -> None:
+    """Adds whole lines to a file, in one write and on a line of their own; makes it, for its owner alone, if absent.
+
+    Raises:
+        CannotWrite: With the cause.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "r+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            last = os.pread(fd, 1, size - 1) if size else b"\n"
+            file.write((b"" if last == b"\n" else b"\n") + text.encode())
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def owner_only(fd: int) -> None:
     """Gives an open file of ours the mode 0600, where a umask took rights from its owner too when it was made."""
     if os.fstat(fd).st_mode & 0o777 != 0o600:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -29,15 +28,6 @@ def render(variables: Mapping[str, str], format: Format, *, secrets: Sequence[st
     if format == "table":
         return _table(variables, secrets)
     return _WRITERS[format](variables)
-
-
-def github_masks(secrets: Sequence[str]) -> str:
-    """Workflow commands that hide `secrets` in a GitHub job's log; print them before anything that could show one.
-
-    The runner masks line by line, so each line of a secret is a mask of its own.
-    """
-    lines = dict.fromkeys(line for secret in secrets for line in re.split(r"[\r\n]+", secret) if line.strip())
-    return "".join(f"::add-mask::{_command_data(line)}\n" for line in lines)
 
 
 def _check(name: str, value: str) -> None:
@@ -123,10 +113,6 @@ def _delimiter(value: str) -> str:
     while delimiter in value:
         delimiter += "_"
     return delimiter
-
-
-def _command_data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _gitlab(variables: Mapping[str, str]) -> str:

@@ -55,10 +55,8 @@ def command_line(
 
 
 def _print_json(lines: Iterator[tuple[str, str]]) -> None:
-    import json
-
     for service, line in lines:
-        output.write(json.dumps({"service": service, "line": line}) + "\n")
+        output.write(output.json_text({"service": service, "line": line}) + "\n")
 
 
 def _print_text(lines: Iterator[tuple[str, str]], *, prefix: bool, settings: Settings) -> None:
@@ -66,7 +64,7 @@ def _print_text(lines: Iterator[tuple[str, str]], *, prefix: bool, settings: Set
     seen: dict[str, str] = {}
     for service, line in lines:
         code = seen.setdefault(service, output.SERVICE_COLORS[len(seen) % len(output.SERVICE_COLORS)])
-        safe = escape(_COLOR_SEQUENCE.sub("", line.rstrip("\r\n")), limit=_LONGEST)
+        safe = output.harmless(escape(_COLOR_SEQUENCE.sub("", line.rstrip("\r\n")), limit=_LONGEST))
         name = f"{service:<{max(map(len, seen))}} |"
         output.write(f"{output.paint(name, code, on=colored)} {safe}\n" if prefix else f"{safe}\n")
 

@@ -13,7 +13,6 @@ Examples:
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import click
@@ -63,7 +62,7 @@ def command_line(
 
 
 def _run(settings: Settings, run: Run, words: tuple[str, ...]) -> int:
-    with _group("envctl up"), progress.start(settings) as teller:
+    with progress.start(settings, "envctl up") as teller:
         report = run.up(teller)
     try:
         _tell_ready(report)
@@ -106,13 +105,5 @@ def _keep_artifacts(run: Run) -> None:
 
 
 def _end(settings: Settings, run: Run) -> None:
-    with _group("envctl down"), progress.start(settings) as teller:
+    with progress.start(settings, "envctl down") as teller:
         run.end(teller)
-
-
-def _group(title: str) -> AbstractContextManager[None]:
-    if not output.ci_system():
-        return nullcontext()
-    from envctl.cli import ci_output
-
-    return ci_output.group(title)

@@ -36,7 +36,7 @@ def command_line(settings: Settings) -> int:
     if form == "json":
         output.write_json(report.as_dict())
     else:
-        output.write(_text(report))
+        output.write(output.harmless(_text(report)))
     return 0 if ready_count(report) == len(report.services) else NotReady.exit_code
 
 

@@ -53,6 +53,10 @@ def command_line(
         else:
             report = running.up_for_process(selection, while_pid, progress=teller, wishes=wishes)
     keep_secret(secrets(report))
+    if output.ci_system():
+        from envctl.cli import ci_output
+
+        ci_output.summary(report)
     _show(report, form, settings)
 
 

@@ -29,7 +29,7 @@ def envctl(
     """Calls the program as from a shell in an empty folder, with pipes for stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ENVCTL_STATE_DIR", str(tmp_path / "state"))
-    for name in ("NO_COLOR", "_ENVCTL_COMPLETE", "GIT_DIR"):
+    for name in ("NO_COLOR", "_ENVCTL_COMPLETE", "GIT_DIR", "GITHUB_ACTIONS", "GITLAB_CI"):
         monkeypatch.delenv(name, raising=False)
 
     def call(*arguments: str) -> Outcome:

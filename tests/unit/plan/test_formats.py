@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
+from github_runner import read_file
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from envctl.errors import UsageError
 from envctl.plan import formats
-from envctl.plan.formats import FORMATS, MASK, github_masks, render
+from envctl.plan.ci.commands import github_masks
+from envctl.plan.formats import FORMATS, MASK, render
 
 SHELLS = [shell for shell in ("sh", "dash", "bash", "zsh", "ksh", "mksh", "yash") if shutil.which(shell)]
 EMPTY = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
@@ -192,29 +194,11 @@ def test_json_is_read_back(variables: dict[str, str]) -> None:
 # -- github --------------------------------------------------------------------------------------------------------
 
 
-def read_github_file(text: str) -> dict[str, str]:
-    """GitHub's environment file, by "Workflow commands": `NAME=value`, or `NAME<<DELIMITER`, lines, `DELIMITER`."""
-    found: dict[str, str] = {}
-    lines = text.split("\n")
-    assert lines.pop() == ""
-    while lines:
-        line = lines.pop(0)
-        name, sign, rest = re.fullmatch(r"(.*?)(=|<<)(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]
-        if sign == "=":
-            found[name] = rest
-            continue
-        value = []
-        while (line := lines.pop(0)) != rest:
-            value.append(line)
-        found[name] = "\n".join(value)
-    return found
-
-
 @everything
 @given(variables=BATCH)
 def test_github_is_read_back(variables: dict[str, str]) -> None:
     """Each value is one variable; no value can end early or begin another."""
-    assert read_github_file(render(variables, "github")) == variables
+    assert read_file(render(variables, "github")) == variables
 
 
 def test_github_never_uses_a_delimiter_that_is_in_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +212,7 @@ def test_github_never_uses_a_delimiter_that_is_in_the_value(monkeypatch: pytest.
 
     monkeypatch.setattr("hashlib.sha256", Fixed)
     variables = {"A": f"x\nENVCTL_{'0' * 32}\nB=y", "C": f"\nENVCTL_{'0' * 32}__\nENVCTL_{'0' * 32}_"}
-    assert read_github_file(render(variables, "github")) == variables
+    assert read_file(render(variables, "github")) == variables
 
 
 @given(st.lists(VALUES))
