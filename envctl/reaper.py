@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from envctl import fleet
-from envctl.conductor import session
+from envctl.conductor import session, sweeping
 from envctl.conductor.place import lock_name
+from envctl.errors import Busy
 from envctl.host import clock, files, groups, heartbeat, locks, owner, paths
 from envctl.host.background import MARK
 from envctl.host.registry import Registry
@@ -30,15 +32,16 @@ def main(arguments: Sequence[str]) -> None:
     environ = {**os.environ, "ENVCTL_STATE_DIR": state, MARK: "1"}
     try:
         if what == "sweep":
-            _sweep(environ)
+            _sweep(Path(state), environ)
         else:
             _end_session(Path(state), environ, *rest)
     except Exception as error:  # noqa: BLE001 - there is nobody to raise it to
         _report(Path(state), what, error)
 
 
-def _sweep(environ: dict[str, str]) -> None:
-    fleet.collect(environ, progress=Silent(), thorough=False)
+def _sweep(state: Path, environ: dict[str, str]) -> None:
+    with suppress(Busy), locks.machine_lock(state, sweeping.LOCK, timeout_s=0.0, purpose="a sweep"):
+        fleet.collect(environ, progress=Silent(), thorough=False)
 
 
 def _end_session(state: Path, environ: dict[str, str], session_id: str, pid: str = "0", ticks: str = "0") -> None:

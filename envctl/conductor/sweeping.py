@@ -7,13 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envctl.host import background, clock
+from envctl.host import background, clock, paths
 
 if TYPE_CHECKING:
     from envctl.host.registry import EnvironmentRecord, Registry
 
 _REAPER = "envctl.reaper"
-_STAMP = "swept"
+LOCK = "sweep"
+"""Name of the lock that a sweep holds; its file is written to each time."""
+
 _PAUSE_S = 5.0  # where it cannot be removed, not every command needs to try
 
 
@@ -25,12 +27,11 @@ def start_if_due(registry: Registry, state: Path, environ: Mapping[str, str]) ->
         or not any(due(registry, one) for one in registry.all())
     ):
         return
-    stamp = state / _STAMP
     with suppress(OSError):
-        if 0 <= clock.now().timestamp() - stamp.stat().st_mtime < _PAUSE_S:
+        last_s = (paths.locks_dir(state) / f"machine-{LOCK}.lock").stat().st_mtime
+        if 0 <= clock.now().timestamp() - last_s < _PAUSE_S:
             return
-    with suppress(OSError):  # a full or read-only disk, or no processes left: there will be another command
-        stamp.touch(0o600)
+    with suppress(OSError):  # no processes left: there will be another command
         background.start([*background.python(_REAPER), "sweep", str(state)], environ)
 
 

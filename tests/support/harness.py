@@ -370,7 +370,7 @@ class Project:
         """`down --all`, then `down --purge` of each environment whose data that has kept."""
         calls: list[Result] = []
         if self._has_rows() or self.labelled() or any(self.state.glob("stacks/*")):
-            calls.append(self.run("down", "--all", cwd=self.folder))
+            calls.append(self.run("down", "--all", "--force", cwd=self.folder))
         try:
             rows = self.traces.rows("SELECT checkout, branch, label FROM environments WHERE state = 'down'")
         except Exception:  # noqa: BLE001 - a damaged registry, which the next command repairs
