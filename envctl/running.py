@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -71,25 +71,38 @@ def up_for_process(selection: Selection, pid: int, *, progress: Progress, wishes
     of = owner.of(pid)
     if of is None or not owner.is_alive(of):
         raise ProcessNotFound(f"there is no process {pid}", subject={"pid": pid}, state="unchanged")
-    request = SessionRequest(session_of_process(of), owner.command_name(pid) or "a process", of)
+    session_id = f"{_of_process(of)}{open_place(selection).key[:12]}"
+    request = SessionRequest(session_id, owner.command_name(pid) or "a process", of)
     with watched(selection.environ, request.id, of) as watcher:
         report = environment.up(selection, progress=progress, wishes=replace(wishes, session=request))
         watcher.leave()
     return report
 
 
-def end_for_process(environ: Mapping[str, str], pid: int, *, progress: Progress) -> Removal | None:
-    """End what `up_for_process` began; None where nothing was removed."""
-    with suppress(ValueError):
-        of = owner.of(pid)
-        if of is not None:
-            return environment.end_session(environ, session_of_process(of), progress=progress)
-    return None
+def end_for_process(selection: Selection, pid: int, *, progress: Progress) -> list[Removal]:
+    """End what `up_for_process` began for a process: the session we are called in if it is one of these, else all.
+
+    Args:
+        selection: The caller's variables; which environment it names does not matter.
+        pid: The process.
+        progress: Is told what happens.
+
+    Returns:
+        What was removed.
+    """
+    of = owner.of(pid)
+    if of is None:
+        return []
+    begun = [found for found in open_place(selection).registry.sessions_of(of) if found.startswith(_of_process(of))]
+    around = selection.environ.get(SESSION_VARIABLE, "")
+    ended = [around] if around in begun else begun
+    removals = [environment.end_session(selection.environ, session_id, progress=progress) for session_id in ended]
+    return [removal for removal in removals if removal]
 
 
-def session_of_process(of: Owner) -> str:
-    """The session that belongs to a process: the same each time, and another for the next process of that number."""
-    return f"p{of.pid}x{of.start_ticks}"
+def _of_process(of: Owner) -> str:
+    """How the sessions of a process begin: the same each time, and another for the next process of that number."""
+    return f"p{of.pid}x{of.start_ticks}-"
 
 
 def new_session(purpose: str, *, keep: bool = False) -> SessionRequest:

@@ -39,8 +39,8 @@ def command_line(
     form = settings.choose_format(_FORMATS)
     if while_pid is not None:
         with progress.start(settings) as teller:
-            removal = running.end_for_process(os.environ, while_pid, progress=teller)
-        _show_one(removal, form)
+            removals = running.end_for_process(settings.selection(), while_pid, progress=teller)
+        _show_all(removals, form)
         return
     if everything:
         _refuse_selection(settings, keep_ports=keep_ports, purge=purge)

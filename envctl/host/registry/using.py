@@ -12,7 +12,7 @@ from envctl.host import heartbeat, lifetime, owner, reserve
 from envctl.host.registry import records
 from envctl.host.registry.leasing import Leasing
 from envctl.host.registry.records import EnvironmentRecord
-from envctl.model import EnvironmentState, Session, SessionRequest
+from envctl.model import EnvironmentState, Owner, Session, SessionRequest
 
 T = TypeVar("T")
 
@@ -51,6 +51,15 @@ class Using(Leasing):
         with self._store.transaction(write=False) as connection:
             found = records.load(connection, where, (session_id,))
         return found[0] if found else None
+
+    def sessions_of(self, of: Owner) -> tuple[str, ...]:
+        """Ids of a process's sessions, the oldest first."""
+        query = (
+            "SELECT id FROM sessions WHERE owner_boot_id = ? AND owner_pid = ? AND owner_start_ticks = ?"
+            " ORDER BY began_at, id"
+        )
+        with self._store.transaction(write=False) as connection:
+            return tuple(row["id"] for row in connection.execute(query, (of.boot_id, of.pid, of.start_ticks)))
 
     def end_session(self, session_id: str, *, keep: bool = False) -> EnvironmentRecord | None:
         """End a session, and with it the sessions whose processes have died.
