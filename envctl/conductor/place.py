@@ -22,7 +22,7 @@ from envctl.plan import naming
 if TYPE_CHECKING:
     from envctl.engines.base import Engine
     from envctl.engines.choosing import Choice
-    from envctl.model import EnvironmentSpec
+    from envctl.model import EnvironmentSpec, PullPolicy
 
 SESSION_VARIABLE = "ENVCTL_SESSION"
 """Names the session, in the environment of what runs in it."""
@@ -42,6 +42,7 @@ class Selection:
         label: `--name`: a second environment beside the branch's, or "".
         engine: `--engine`, or None for what the configuration says.
         given: The configuration itself, instead of a file.
+        pull: `--pull`, or None for what the configuration says.
     """
 
     start: Path
@@ -51,6 +52,7 @@ class Selection:
     label: str = ""
     engine: str | None = None
     given: Mapping[str, Any] | None = None
+    pull: PullPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,13 @@ class Place:
     def spec(self) -> EnvironmentSpec:
         """The configuration. Raises ConfigInvalid, ConfigNotFound, UnsafeSetting."""
         from envctl.host import config
+        from envctl.plan import obtaining
 
         if self.selection.given is not None:
-            return config.given(self.selection.given, self.selection.start, self.selection.environ)
-        return config.load(self.selection.file, self.selection.start, self.selection.environ)
+            spec = config.given(self.selection.given, self.selection.start, self.selection.environ)
+        else:
+            spec = config.load(self.selection.file, self.selection.start, self.selection.environ)
+        return obtaining.with_policy(spec, self.selection.pull) if self.selection.pull else spec
 
     @cached_property
     def around(self) -> EnvironmentRecord | None:

@@ -15,7 +15,8 @@ from envctl.engines.docker import cli, versions
 from envctl.engines.docker.endpoint import Endpoint, resolve
 from envctl.errors import EngineTimeout, EnvctlError, ImageAbsent, Interrupted
 from envctl.host import clock
-from envctl.model import EnvironmentSpec
+from envctl.model import EnvironmentSpec, ServiceSpec
+from envctl.plan import obtaining
 
 LIMIT_S = 2.5
 
@@ -157,14 +158,34 @@ def _checked(name: str, program: str, version: str, oldest: tuple[int, ...]) -> 
 
 def _images(answers: _Answers, spec: EnvironmentSpec | None) -> Iterator[Finding]:
     """Whether `envctl up` will have to fetch or build something first."""
-    for service in spec.services.values() if spec else ():
+    if spec is None:
+        return
+    if spec.registry_mirror:
+        yield Finding("docker", "registry mirror", spec.registry_mirror)
+    for service in spec.services.values():
+        if service.process is not None:
+            continue
         if service.image is None:
             yield Finding("docker", f"image of {service.name}", "built by envctl up")
             continue
         try:
             answers.text(f"image {service.image}")
-            yield Finding("docker", f"image of {service.name}", f"{service.image}, present")
+            yield _image(service, service.image, spec, present=True)
         except ImageAbsent:
-            yield Finding("docker", f"image of {service.name}", f"{service.image}, absent: envctl up pulls it")
+            yield _image(service, service.image, spec, present=False)
         except EnvctlError:
             return  # the engine does not answer at all, which was said
+
+
+def _image(service: ServiceSpec, image: str, spec: EnvironmentSpec, *, present: bool) -> Finding:
+    """What `envctl up` does about an image before it starts the service."""
+    name, value = f"image of {service.name}", f"{image}, {'present' if present else 'absent'}"
+    try:
+        cause = obtaining.why(service, spec, image, present=present)
+    except ImageAbsent as error:
+        return Finding.of_error("docker", name, error, value)
+    if cause is None:
+        return Finding("docker", name, value)
+    source = obtaining.mirrored(image, spec.registry_mirror)
+    how = f"pulls it{f' as {source}' if source else ''}{' again whenever it starts the service' if present else ''}"
+    return Finding("docker", name, f"{value}: envctl up {how}")

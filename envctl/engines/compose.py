@@ -26,6 +26,7 @@ DOCUMENT = "compose.yaml"
 _OLDEST_ENGINE = 23  # Compose 2.23.1, which inline configs need, asks for no older one
 _START_INTERVAL_SINCE = 25
 _BUILD_LIMIT_S = 1800.0
+_PULL_LIMIT_S = 1800.0
 _FIRST_CONTACT_LIMIT_S = 10.0  # an engine that takes longer to say its version hangs
 _GRACE_S = 10  # for services whose data is kept
 
@@ -111,12 +112,10 @@ class ComposeEngine:
         Raises:
             ImageError: An image cannot be had.
         """
-        from envctl.engines.docker import images
         from envctl.host.files import write_atomic
 
         for image in plan.subjects(Verb.PULL):
-            waiting = tuple(name for name, service in _services(plan).items() if service["image"] == image)
-            images.pull(self._where, image, waiting, progress)
+            self._pull(plan, image, folder, progress)
         for service in plan.subjects(Verb.BUILD):
             self._build(plan, service, folder, progress)
         self._remove_replaced(plan, stack, observed, progress)
@@ -182,6 +181,29 @@ class ComposeEngine:
         from envctl.engines.docker import programs
 
         return programs.execute(self._where, handle, command, tty=tty, stdin=stdin, variables=variables)
+
+    def _pull(self, plan: Plan, image: str, folder: Path, progress: Progress) -> None:
+        """Pull one image, under its own name or the mirror's."""
+        from envctl.engines.docker import images, mirror
+        from envctl.errors import ImageError
+        from envctl.host import locks
+        from envctl.plan import digest
+
+        waiting = tuple(name for name, service in _services(plan).items() if service["image"] == image)
+        source = plan.sources.get(image)
+        name = f"mirror-{digest.of(source)}"
+        try:
+            if source is None:
+                images.pull(self._where, image, waiting, progress)
+                return
+            with locks.machine_lock(
+                folder.parent.parent, name, timeout_s=_PULL_LIMIT_S, purpose="pulling", on_wait=progress.note
+            ):
+                mirror.pull(self._where, image, source, waiting, progress)
+        except ImageError as error:
+            if self.images_present([image])[image]:
+                error.fix = (*error.fix, "or use the one the engine has: envctl up --pull missing")
+            raise
 
     def _build(self, plan: Plan, service: str, folder: Path, progress: Progress) -> None:
         """Build once even where several environments need the same image at the same time."""

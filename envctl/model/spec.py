@@ -9,6 +9,7 @@ from typing import Literal
 from envctl.model.address import LOOPBACK
 
 EngineName = Literal["auto", "compose", "embedded", "swarm"]
+PullPolicy = Literal["missing", "always", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ class ServiceSpec:
         ready: The user's own check, or None for the kind's handshake (generic: TCP on the main port, or running).
         memory_bytes: Limit, or None for the kind's default.
         persist: Whether the data survives `down`.
+        pull: When its image is asked for at its registry, or None for what the configuration says for all.
     """
 
     name: str
@@ -153,6 +155,7 @@ class ServiceSpec:
     volumes: tuple[VolumeSpec, ...] = ()
     memory_bytes: int | None = None
     persist: bool = False
+    pull: PullPolicy | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
     def port(self, name: str | None = None) -> PortSpec:
@@ -180,6 +183,8 @@ class EnvironmentSpec:
         export: Extra variables, values may hold references.
         publish_address: Host address on which ports are published; anything but loopback is the user's loud choice.
         engine_options: Settings of the engines: where the embedded one finds its programs (`postgres_bin`).
+        pull: When images are asked for at their registry: when they are missing, whenever they are used, or never.
+        registry_mirror: Where images of Docker Hub come from instead, "mirror.example:5000/hub", or None.
         source: Absolute path of the configuration file, or None for the default.
     """
 
@@ -191,4 +196,6 @@ class EnvironmentSpec:
     export: Mapping[str, str] = field(default_factory=dict)
     publish_address: str = LOOPBACK
     engine_options: Mapping[str, str] = field(default_factory=dict)
+    pull: PullPolicy = "missing"
+    registry_mirror: str | None = None
     source: str | None = None

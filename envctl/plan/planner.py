@@ -8,7 +8,7 @@ from typing import Any
 
 from envctl.errors import NotOurs
 from envctl.model import EnvironmentSpec, ObservedService, ServiceSpec, ServiceState
-from envctl.plan import digest, processes
+from envctl.plan import digest, obtaining, processes
 from envctl.plan.document import compose_document, data_volume
 from envctl.plan.facts import Facts
 from envctl.plan.labels import LABEL_PREFIX
@@ -31,12 +31,13 @@ def plan(spec: EnvironmentSpec, facts: Facts) -> Plan:
         if name not in spec.services:
             steps.add(Verb.REMOVE, name, f"{found.state}, but no longer in the configuration")
     for name, service in spec.services.items():
-        _plan_service(steps, service, definitions[name], facts)
+        _plan_service(steps, service, definitions[name], spec, facts)
     started = {step.subject: step.number for step in steps.done if step.verb is Verb.START}
     for name, number in started.items():
         steps.add(Verb.WAIT, name, f"started by {number}", (number,))
     digests = {name: part["labels"][LABEL_PREFIX + "digest"] for name, part in definitions.items()}
-    return Plan(facts.identity.name, facts.capabilities.engine, tuple(steps.done), document, digests, local)
+    name, engine = facts.identity.name, facts.capabilities.engine
+    return Plan(name, engine, tuple(steps.done), document, digests, local, steps.sources)
 
 
 class _Steps:
@@ -45,6 +46,7 @@ class _Steps:
     def __init__(self) -> None:
         self.done: list[Step] = []
         self.images: dict[str, int] = {}  # image reference → the step that gets it
+        self.sources: dict[str, str] = {}  # image reference → another one it is pulled under
 
     def add(self, verb: Verb, subject: str, cause: str, after: tuple[int, ...] = ()) -> int:
         step = Step(len(self.done) + 1, verb, subject, cause, after)
@@ -52,12 +54,14 @@ class _Steps:
         return step.number
 
 
-def _plan_service(steps: _Steps, service: ServiceSpec, rendered: Mapping[str, Any], facts: Facts) -> None:
+def _plan_service(
+    steps: _Steps, service: ServiceSpec, rendered: Mapping[str, Any], spec: EnvironmentSpec, facts: Facts
+) -> None:
     found = facts.observed.services.get(service.name)
     cause = _cause(found, rendered)
     if cause is None:
         return
-    after = list(_image_steps(steps, service, rendered, facts))
+    after = _image_steps(steps, service, rendered, spec, facts)
     volume = rendered["data"] if "arguments" in rendered else data_volume(service)
     if found and volume and not service.persist and _data_is_stale(found, rendered):
         removal = steps.add(Verb.REMOVE, service.name, cause)
@@ -66,12 +70,24 @@ def _plan_service(steps: _Steps, service: ServiceSpec, rendered: Mapping[str, An
     steps.add(Verb.START, service.name, cause, tuple(after))
 
 
-def _image_steps(steps: _Steps, service: ServiceSpec, rendered: Mapping[str, Any], facts: Facts) -> list[int]:
-    if "image" not in rendered or facts.images.get(image := str(rendered["image"]), False):
+def _image_steps(
+    steps: _Steps, service: ServiceSpec, rendered: Mapping[str, Any], spec: EnvironmentSpec, facts: Facts
+) -> list[int]:
+    if "image" not in rendered:
         return []
-    if image not in steps.images:
-        verb, subject = (Verb.BUILD, service.name) if "build" in rendered else (Verb.PULL, image)
-        steps.images[image] = steps.add(verb, subject, f"image {image} is not on the engine")
+    image = str(rendered["image"])
+    if image in steps.images:
+        return [steps.images[image]]
+    present = facts.images.get(image)
+    if "build" in rendered:
+        verb, subject, cause = Verb.BUILD, service.name, None if present else obtaining.ABSENT.format(image)
+    else:
+        verb, subject, cause = Verb.PULL, image, obtaining.why(service, spec, image, present=present)
+    if cause is None:
+        return []
+    if verb is Verb.PULL and (source := obtaining.mirrored(image, spec.registry_mirror)):
+        steps.sources[image], cause = source, f"{cause}; from {source}"
+    steps.images[image] = steps.add(verb, subject, cause)
     return [steps.images[image]]
 
 

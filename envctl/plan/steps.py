@@ -60,6 +60,7 @@ class Plan:
         document: The Compose document, ready to be written.
         digests: Service → digest of its definition.
         processes: Service → its definition, of those that run as plain processes of this machine.
+        sources: Image → the reference it is pulled under, of those that are not pulled under their own.
     """
 
     environment: str
@@ -68,6 +69,7 @@ class Plan:
     document: Mapping[str, object] = field(default_factory=dict, repr=False)
     digests: Mapping[str, str] = field(default_factory=dict)
     processes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:

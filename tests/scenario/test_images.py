@@ -157,3 +157,53 @@ def test_a_build_that_fails(project: Project) -> None:
     assert (error["code"], error["exit"], error["subject"]["service"]) == ("BUILD_FAILED", 83, "server")
     assert "what went wrong" in "\n".join(error["evidence"])
     project.assert_nothing_left()
+
+
+def test_a_mirror_of_docker_hub(
+    project: Project, registry: FakeRegistry, file_system: bytes, pulled: list[str]
+) -> None:
+    """An image comes from the mirror and is known by its own name alone; one it lacks is told with both names."""
+    name = f"tiny-{project.mark}"
+    source = f"{registry.address}/hub/library/{name}:1"
+    pulled += [f"{name}:1", source]
+    project.environ["MIRROR"] = f"{registry.address}/hub"
+    project.config("registry_mirror: '${MIRROR:-}'\n" + _config(f"{name}:1"))
+    error = project.error("up")
+    assert (error["code"], error["subject"]) == ("IMAGE_ABSENT", {"image": f"{name}:1", "source": source})
+    assert source in error["message"]
+    assert source in error["fix"][0]
+    project.assert_nothing_left()
+    registry.add(f"hub/library/{name}", with_file(file_system, "mark", project.mark.encode()))
+    project.up()
+    assert project.inspect("one")["Config"]["Image"] == f"{name}:1"
+    tags = project.docker("image", "inspect", "--format", "{{json .RepoTags}} {{json .RepoDigests}}", f"{name}:1")
+    assert tags == f'["{name}:1"] []'
+    asked, before = len(registry.calls), project.instances()
+    project.environ["MIRROR"] = ""
+    project.up()
+    project.environ["MIRROR"] = "127.0.0.1:1"
+    project.up()
+    assert (len(registry.calls), project.instances()) == (asked, before), "what is there is not asked for"
+
+
+def test_pull_policies(project: Project, registry: FakeRegistry, file_system: bytes, pulled: list[str]) -> None:
+    """`always` takes the registry's newest whenever the service is started, and only then; `never` asks for nothing."""
+    image = registry.add("tiny", with_file(file_system, "mark", project.mark.encode()))
+    pulled.append(image)
+    project.config(_config(image))
+    error = project.error("up", "--pull", "never")
+    assert (error["code"], error["subject"]) == ("IMAGE_ABSENT", {"service": "one", "image": image})
+    assert registry.calls == []
+    project.up()
+    registry.add("tiny", with_file(file_system, "mark", b"newer"))
+    asked, before = len(registry.calls), project.instances()
+    project.up("--pull", "always")
+    assert (len(registry.calls), project.instances()) == (asked, before), "nothing was to be started"
+    project.kill("one")
+    project.up("--pull", "always")
+    assert len(registry.calls) > asked
+    assert project.run("exec", "one", "--", "cat", "/mark", check=True).out == "newer"
+    registry.failures["tiny"], registry.forever = [404], {"tiny"}
+    project.kill("one")
+    error = project.error("up", "--pull", "always")
+    assert "envctl up --pull missing" in error["fix"][-1]

@@ -102,8 +102,7 @@ class FakeRegistry:
 
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body for a path below /v2/."""
-        repository, _, rest = path.partition("/")
-        kind, _, reference = rest.partition("/")
+        repository, kind, reference = path.rsplit("/", 2)
         if kind == "manifests":
             if status := self._failure(repository):
                 return _error(status)

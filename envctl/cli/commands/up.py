@@ -14,6 +14,8 @@ Examples:
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -28,7 +30,11 @@ from envctl.host.log import keep_secret
 from envctl.host.terminal import escape
 from envctl.report import EnvironmentReport
 
+if TYPE_CHECKING:
+    from envctl.model import PullPolicy
+
 _FORMATS = ("table", "json", "none")
+_PULL = ("missing", "always", "never")
 
 
 @command(__doc__, formats=_FORMATS, timeout=True)
@@ -37,12 +43,20 @@ _FORMATS = ("table", "json", "none")
 @click.option("--fresh", is_flag=True, help="Remove what is there first, with its data.")
 @click.option("--ttl", "ttl_s", type=Duration(), help="Let `envctl gc` remove it after this time without use: 8h, 7d.")
 @click.option("--while-pid", type=click.IntRange(min=1), metavar="PID", help="Remove it when this process ends.")
+@click.option("--pull", type=click.Choice(_PULL), help="When to ask registries for images of what is started.")
 def command_line(
-    settings: Settings, *, dry_run: bool, keep_failed: bool, fresh: bool, ttl_s: float | None, while_pid: int | None
+    settings: Settings,
+    *,
+    dry_run: bool,
+    keep_failed: bool,
+    fresh: bool,
+    ttl_s: float | None,
+    while_pid: int | None,
+    pull: PullPolicy | None,
 ) -> None:
     """Do it."""
     form = settings.choose_format(_FORMATS)
-    selection = settings.selection()
+    selection = replace(settings.selection(), pull=pull)
     if dry_run:
         _show_plan(environment.dry_run(selection), form)
         return

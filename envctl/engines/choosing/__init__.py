@@ -83,7 +83,7 @@ def _with_compose(environ: Mapping[str, str], spec: EnvironmentSpec, usable: Usa
     """Compose, unless it lacks an image that cannot be had while the embedded engine needs none."""
     reason = f"compose: Docker Engine {usable.version.split('+')[0]} answers"  # without a distribution's suffix
     compose = Choice(_COMPOSE, reason, usable.address, usable.version)
-    if not usable.absent:
+    if not usable.lacks:
         return compose
     from envctl.engines.choosing import native
 
@@ -93,13 +93,24 @@ def _with_compose(environ: Mapping[str, str], spec: EnvironmentSpec, usable: Usa
         raise
     except EnvctlError:
         return compose  # the only one that can; what is wrong with the image is told by the pull
+    refusal = _refusal(usable, environ)
+    return _embedded(refusal, programs) if refusal else compose
+
+
+def _refusal(usable: Usable, environ: Mapping[str, str]) -> str:
+    """Why the first image that cannot be had now cannot, "" where all can."""
     from envctl.engines.docker import distribution
 
-    refusals = distribution.refusals(usable.endpoint, usable.absent, environ)
-    if not refusals:
-        return compose
-    image, words = next(iter(refusals.items()))
-    return _embedded(f"image {image} is neither present nor obtainable ({words})", programs)
+    sources = [lack.source for lack in usable.lacks if lack.source]
+    refusals = distribution.refusals(usable.endpoint, sources, environ) if sources else {}
+    for image, source, present in usable.lacks:
+        if source is None:
+            return f"image {image} is not present, and pull: never forbids fetching it"
+        if source in refusals:
+            where = "" if source == image else f" from {source}"
+            obtainable = f"obtainable{where} ({refusals[source]})"
+            return f"image {image} is " + (f"not {obtainable}" if present else f"neither present nor {obtainable}")
+    return ""
 
 
 def _without_compose(environ: Mapping[str, str], spec: EnvironmentSpec, error: EnvctlError, *, patient: bool) -> Choice:

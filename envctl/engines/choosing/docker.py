@@ -21,12 +21,12 @@ class Usable:
     Attributes:
         endpoint: Where it is.
         version: Its version.
-        absent: The images that it lacks and would have to fetch.
+        lacks: The images that it would have to fetch.
     """
 
     endpoint: Endpoint
     version: str
-    absent: tuple[str, ...]
+    lacks: tuple[images.Lack, ...]
 
     @property
     def address(self) -> str:
@@ -65,7 +65,7 @@ def examine(engine: Question, environ: Mapping[str, str], spec: EnvironmentSpec,
     ):
         if error := versions.too_old(name, found, oldest):
             raise error
-    return Usable(engine.endpoint, version, images.absent(wanted, present))
+    return Usable(engine.endpoint, version, images.lacks(wanted, present))
 
 
 def _version(text: str) -> str:

@@ -93,6 +93,12 @@ _TABLE = (
         "check the image's name and tag",
     ),
     _row(
+        r"first record does not look like a tls handshake|server gave http response to https client",
+        errors.RegistryUnreachable,
+        "the image's registry speaks plain HTTP, which the engine does not accept of it",
+        "give the registry a certificate, or list it as insecure-registries in the engine's daemon.json",
+    ),
+    _row(
         r"failed to resolve|no such host|tls handshake timeout|net/http: request canceled|i/o timeout|"
         r"proxyconnect|server misbehaving|failed to do request|connection refused|connection reset|"
         r"temporary failure|unexpected eof|\b50[0234]\b|context deadline exceeded|"

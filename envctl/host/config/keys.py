@@ -22,6 +22,10 @@ PROJECT_NAME = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}"
 IMAGE = r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}(@sha256:[0-9a-f]{64})?"
 ENGINES = ("auto", "compose", "embedded", "swarm")
 SYSTEM = "system"
+PULL_POLICIES = ("missing", "always", "never")
+# A registry's host as Docker tells it from a user of Docker Hub: with a dot, with a port, or localhost.
+_HOST = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+MIRROR = rf"({_HOST}(\.{_HOST})+(:[0-9]{{1,5}})?|{_HOST}:[0-9]{{1,5}}|localhost)(/[a-z0-9][a-z0-9._-]*)*"
 DURATION = r"([0-9]+(\.[0-9]+)?(ms|[smhd]))+"
 SIZE = r"[0-9]+(\.[0-9]+)?[bkmgtBKMGT]([iI]?[bB])?"
 HTTP_PATH = r"/[^\s#]*"
@@ -39,6 +43,7 @@ def or_variable(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "string", "pattern": _VARIABLE}]}
 
 
+PULL_POLICY: Schema = matching("|".join(PULL_POLICIES))
 TEXT: Schema = {"type": "string", "minLength": 1}
 WORD: Schema = {"type": ["string", "number", "boolean"]}
 WORDS: Schema = {"anyOf": [TEXT, {"type": ["number", "boolean"]}, {"type": "array", "items": WORD, "minItems": 1}]}
@@ -157,6 +162,11 @@ TOP: Mapping[str, Key] = {
     "publish_address": Key(
         "Host address on which ports are published; 127.0.0.1. Any other one lets other machines in.", TEXT
     ),
+    "pull": Key("When images are asked for at their registry: missing (the default), always or never.", PULL_POLICY),
+    "registry_mirror": Key(
+        "HOST[:PORT][/PATH] from which images of Docker Hub are pulled instead; empty: from Docker Hub.",
+        {"anyOf": [matching(MIRROR), {"const": ""}]},
+    ),
     "engine_options": Key(
         "Which programs of this machine the embedded engine runs, instead of those it brings.",
         closed({name: {**key.schema, "description": key.description} for name, key in ENGINE_OPTIONS.items()}),
@@ -197,6 +207,7 @@ SERVICE: Mapping[str, Key] = {
     "volumes": Key("Named volumes, and read-only files of the project.", {"type": "array", "items": VOLUME}),
     "memory": Key("Memory limit, such as 512m; at least 6m.", matching(SIZE)),
     "persist": Key("Whether the data survives `envctl down`.", or_variable({"type": "boolean"})),
+    "pull": Key("When its image is asked for at its registry, where another time than for all.", PULL_POLICY),
 }
 
 # Compose's keys that would break the isolation between environments, or between a service and the machine.
@@ -224,6 +235,7 @@ ELSEWHERE: Mapping[str, str] = {
     "restart": "not needed: a service that ends is reported",
     "networks": "not needed: all services of an environment see each other",
     "mem_limit": "use memory",
+    "pull_policy": "use pull",
     "deploy": "use memory",
     "configs": 'use volumes: ["./file:/path/inside"]',
     "secrets": "passwords are made and handed over by envctl",

@@ -11,12 +11,21 @@ from typing import cast
 from envctl.errors import ConfigNotFound
 from envctl.host.config import cross, dependencies, interpolation, source
 from envctl.host.config.default import default_services, default_spec
-from envctl.host.config.keys import ENGINE_OPTIONS, ENGINES, PROJECT_NAME, SERVICE_NAME, SYSTEM, TOP
-from envctl.host.config.nodes import MapNode, Node, YamlError, compose
+from envctl.host.config.keys import (
+    ENGINE_OPTIONS,
+    ENGINES,
+    MIRROR,
+    PROJECT_NAME,
+    PULL_POLICIES,
+    SERVICE_NAME,
+    SYSTEM,
+    TOP,
+)
+from envctl.host.config.nodes import MapNode, Node, ScalarNode, YamlError, compose
 from envctl.host.config.problems import Problem, Report, TooMany, did_you_mean, shown
 from envctl.host.config.services import service, unknown_hint
 from envctl.host.config.values import VARIABLE_NAME, Context, Fields, converted, mapping, matching, one_of, pairs, text
-from envctl.model import LOOPBACK, EngineName, EnvironmentSpec, ServiceSpec
+from envctl.model import LOOPBACK, EngineName, EnvironmentSpec, PullPolicy, ServiceSpec
 from envctl.plan.units import duration_s
 
 DEFAULT_READY_TIMEOUT_S = 60.0
@@ -26,6 +35,10 @@ _project = matching(PROJECT_NAME, "letters, digits, spaces, . _ and -, at most 6
 _ttl = converted(duration_s, low=1.0, high=3650 * _DAY_S, limits="1s to 3650d")
 _timeout = converted(duration_s, low=0.1, high=_DAY_S, limits="100ms to 1d")
 _engine = one_of(ENGINES)
+_pull = one_of(PULL_POLICIES)
+_registry = matching(
+    MIRROR, "HOST[:PORT][/PATH] without https://, HOST with a dot or a port: mirror.example.com:5000/hub"
+)
 _export = pairs(rf"(?!ENVCTL_){VARIABLE_NAME}")
 
 
@@ -92,6 +105,8 @@ def _environment(root: Node | None, context: Context) -> EnvironmentSpec:
         export=fields.read("export", _export) or {},
         publish_address=fields.read("publish_address", _address) or LOOPBACK,
         engine_options=fields.read("engine_options", _engine_options) or {},
+        pull=cast(PullPolicy, fields.read("pull", _pull) or "missing"),
+        registry_mirror=fields.read("registry_mirror", _mirror),
         source=str(context.report.file),
     )
     cross.check(spec, top, context.report)
@@ -158,6 +173,13 @@ def _address(node: Node, path: str, context: Context) -> str | None:
     except ValueError:
         context.report.add(node, path, f"{shown(value)} is not an IP address", f"such as {LOOPBACK}")
         return None
+
+
+def _mirror(node: Node, path: str, context: Context) -> str | None:
+    """Nothing at all is no mirror, so that a variable that is set in CI alone can name it."""
+    if isinstance(node, ScalarNode) and node.type == "text" and not node.text:
+        return None
+    return _registry(node, path, context)
 
 
 def _project_root(file: Path) -> Path:

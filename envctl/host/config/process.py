@@ -27,6 +27,7 @@ NOT_WITH_PROCESS: Mapping[str, str] = {
     "command": "keep one; arguments stand in process",
     "volumes": "remove volumes; a process sees the files where they are",
     "memory": "remove memory; that of a process cannot be limited",
+    "pull": "remove pull; a process has no image",
     "persist": "remove persist; what a process writes is the repository's own and stays",
 }
 

@@ -67,7 +67,7 @@ def _of_kind(kind: Kind) -> Schema:
         "description": kind.summary,
         "properties": properties,
         "additionalProperties": False,
-        "not": {"required": ["image", "build"]},
+        "not": {"anyOf": [{"required": ["image", "build"]}, {"required": ["pull", "build"]}]},
         **_with_process(),
     }
     if kind.image is None and not kind.bundled:

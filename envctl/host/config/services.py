@@ -9,7 +9,7 @@ from typing import cast
 
 from envctl import kinds
 from envctl.host.config.build import build
-from envctl.host.config.keys import ELSEWHERE, IMAGE, SERVICE, UNSAFE
+from envctl.host.config.keys import ELSEWHERE, IMAGE, PULL_POLICIES, SERVICE, UNSAFE
 from envctl.host.config.nodes import MapNode, Node, ScalarNode
 from envctl.host.config.ports import combined, named_ports, one_port
 from envctl.host.config.problems import did_you_mean, shown
@@ -31,7 +31,7 @@ from envctl.host.config.values import (
 )
 from envctl.host.config.volumes import volumes
 from envctl.kinds.base import Kind
-from envctl.model import PortSpec, Ready, ServiceSpec
+from envctl.model import PortSpec, PullPolicy, Ready, ServiceSpec
 from envctl.plan.units import size_bytes
 
 MIN_MEMORY = 6 * 1024**2  # Docker's own minimum
@@ -42,6 +42,7 @@ OFFICIAL_IMAGES = {"postgres": "postgres", "redis": "redis", "valkey/valkey": "r
 _image = matching(IMAGE, "an image reference such as postgres:18 or ghcr.io/owner/name:tag")
 _memory = converted(size_bytes, low=MIN_MEMORY, limits="at least 6m")
 _environment = pairs()
+_pull = one_of(PULL_POLICIES)
 
 
 def service(name: str, node: Node, path: str, context: Context) -> ServiceSpec | None:
@@ -79,6 +80,7 @@ def service(name: str, node: Node, path: str, context: Context) -> ServiceSpec |
         volumes=fields.read("volumes", volumes) or (),
         memory_bytes=fields.read("memory", _memory),
         persist=fields.read("persist", boolean) or False,
+        pull=cast("PullPolicy | None", fields.read("pull", _pull)),
         options=_options(fields, kind),
     )
 
@@ -130,6 +132,9 @@ def unknown_hint(key: str, allowed: Iterable[str]) -> str:
 def _check_source(fields: Fields, kind: Kind) -> None:
     if fields.has("image") and fields.has("build"):
         fields.context.report.add(fields.node.items["build"][0], fields.path, "has both image and build", "keep one")
+    if fields.has("pull") and fields.has("build"):
+        hint = "remove pull; a build fetches what its FROM lines name"
+        fields.context.report.add(fields.node.items["pull"][0], fields.path, "has both build and pull", hint)
     if any(fields.has(source) for source in ("image", "build", "process")) or kind.image or kind.bundled:
         return
     ready_made = [name for name in kinds.names() if kinds.get(name).image or kinds.get(name).bundled]

@@ -106,6 +106,8 @@ def _text(seen: evidence.Evidence, drafts: Sequence[Draft], notes: Sequence[str]
         "# engine: auto          # compose where a Docker engine answers, else embedded",
         "# ttl: 8h               # removed by `envctl gc` after this time; default: never on a workstation",
         "# ready_timeout: 60s    # one deadline for all services together",
+        "# pull: missing         # images; or always: also the newest at each start; or never: only what is there",
+        '# registry_mirror: "${REGISTRY_MIRROR:-}"   # images of Docker Hub come from HOST[:PORT][/PATH]',
         "",
         "services:",
     ]

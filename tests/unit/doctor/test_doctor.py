@@ -214,6 +214,20 @@ def test_versions_that_are_too_old_are_76(
     assert (found.code, found.exit_code, found.value) == ("ENGINE_TOO_OLD", 76, new)
 
 
+def test_images_are_told_as_up_would_get_them(selection: Selection) -> None:
+    """From the mirror, again at each start, or not at all, which is in the way."""
+    (selection.start / "envctl.yaml").write_text("""
+registry_mirror: mirror.example
+pull: always
+services: {postgres: {}, redis: {}, local: {image: "local:1", pull: never}}
+""")
+    found = _with_compose(selection)
+    assert found["docker registry mirror"].value == "mirror.example"
+    assert "mirror.example/library/postgres:18" in found["docker image of postgres"].value
+    assert "again" in found["docker image of redis"].value
+    assert (found["docker image of local"].code, found["docker image of local"].exit_code) == ("IMAGE_ABSENT", 83)
+
+
 # -- the rest ------------------------------------------------------------------------------------------------------
 
 

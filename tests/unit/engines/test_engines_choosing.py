@@ -97,6 +97,39 @@ def test_an_image_that_cannot_be_had(docker: FakeDocker) -> None:
     assert set(choice.programs) == {"postgres", "redis", "websocket"}
 
 
+def _redis(folder: Path, *, settings: str) -> EnvironmentSpec:
+    (folder / "envctl.yaml").write_text(f"{settings}\nservices: {{redis: {{}}}}\n")
+    return load(None, folder, {})
+
+
+def test_the_mirror_is_asked_in_the_place_of_docker_hub(docker: FakeDocker, tmp_path: Path) -> None:
+    """What the mirror has is obtainable, whether Docker Hub answers or not; what it has not is not."""
+    docker.images["redis:8"] = ABSENT
+    spec = _redis(tmp_path, settings="registry_mirror: mirror.example:5000/hub")
+    docker.registry["mirror.example:5000/hub/library/redis:8"] = PRESENT
+    assert choose(docker.environ, spec).name == "compose"
+    docker.registry = {"redis:8": PRESENT}
+    choice = choose(docker.environ, spec)
+    assert choice.name == "embedded"
+    assert "obtainable from mirror.example:5000/hub/library/redis:8 (registry unreachable)" in choice.reason
+
+
+def test_an_image_that_may_not_be_pulled_is_not_asked_for(docker: FakeDocker, tmp_path: Path) -> None:
+    """With `pull: never` what is absent cannot be had, and no registry learns of it."""
+    docker.images["redis:8"] = ABSENT
+    choice = choose(docker.environ, _redis(tmp_path, settings="pull: never"))
+    assert choice.reason == "embedded: image redis:8 is not present, and pull: never forbids fetching it"
+    assert not [path for path in docker.asked if path.startswith("/distribution")]
+
+
+def test_an_image_that_must_be_renewed_has_to_be_obtainable(docker: FakeDocker, tmp_path: Path) -> None:
+    """With `pull: always` being present is not enough: the start would fail where the registry is away."""
+    spec = _redis(tmp_path, settings="pull: always")
+    assert choose(docker.environ, spec).reason == "embedded: image redis:8 is not obtainable (registry unreachable)"
+    docker.registry["redis:8"] = PRESENT
+    assert choose(docker.environ, spec).name == "compose"
+
+
 def test_a_build_whose_base_cannot_be_had(docker: FakeDocker) -> None:
     """What must be built first needs its base image."""
     from envctl.host import assets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from envctl.engines.choosing.images import Wanted, absent, names, wanted
+from envctl.engines.choosing.images import Lack, Wanted, lacks, names, wanted
 from envctl.host.config import default_spec, load
 
 
@@ -37,10 +37,37 @@ def test_a_build_needs_the_images_it_starts_from(tmp_path: Path) -> None:
 def test_an_image_that_is_there_needs_no_base() -> None:
     """What is absent is what would have to be fetched."""
     built = Wanted("built:1", ("base:1", "base:2"))
-    assert absent([built], ["built:1"]) == ()
-    assert absent([built], ["base:1"]) == ("base:2",)
-    assert absent([Wanted("plain:1"), Wanted("plain:1")], []) == ("plain:1",)
-    assert absent([Wanted(None, ())], []) == ()
+    assert lacks([built], ["built:1"]) == ()
+    assert lacks([built], ["base:1"]) == (Lack("base:2", "base:2"),)
+    assert lacks([Wanted("plain:1"), Wanted("plain:1")], []) == (Lack("plain:1", "plain:1"),)
+    assert lacks([Wanted(None, ())], []) == ()
+
+
+def test_mirror_and_pull_policy_decide_what_is_asked_for(tmp_path: Path) -> None:
+    """Docker Hub's images are asked for at the mirror, those to be renewed always, those not to be pulled never."""
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "Dockerfile").write_text("FROM base:1\n")
+    (tmp_path / "envctl.yaml").write_text(
+        """
+registry_mirror: mirror.example:5000
+pull: always
+services:
+  redis: {}
+  own: {image: "ghcr.io/example/own:1"}
+  local: {image: "local:1", pull: never}
+  pinned: {image: "a@sha256:%s"}
+  built: {build: ./server}
+"""
+        % ("0" * 64)
+    )
+    needs = wanted(load(None, tmp_path, {}))
+    redis = Lack("redis:8", "mirror.example:5000/library/redis:8")
+    own = Lack("ghcr.io/example/own:1", "ghcr.io/example/own:1")
+    pinned = Lack(f"a@sha256:{'0' * 64}", f"a@sha256:{'0' * 64}")
+    base = Lack("base:1", "base:1")
+    assert lacks(needs, []) == (redis, own, Lack("local:1", None), pinned, base)
+    there = (redis._replace(present=True), own._replace(present=True))
+    assert lacks(needs, names(needs)) == there
 
 
 def test_processes_need_no_image(tmp_path: Path) -> None:

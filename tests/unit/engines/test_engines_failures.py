@@ -132,6 +132,15 @@ PULLS = [
     ),
     # docker 26.1.5, a closed port
     ('Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused', errors.RegistryUnreachable),
+    # docker 26.1.5, and documented for others: a registry without TLS
+    (
+        'Get "https://172.17.0.1:38799/v2/": tls: first record does not look like a TLS handshake',
+        errors.RegistryUnreachable,
+    ),
+    (
+        'Get "https://10.0.0.7:5000/v2/": http: server gave HTTP response to HTTPS client',
+        errors.RegistryUnreachable,
+    ),
     # documented, moby registry/ and Docker Hub
     (
         (

@@ -78,6 +78,17 @@ services:
     environment: {DATABASE_URL: "{postgres.url}"}
     depends_on: [postgres]
 """
+PULLED = """
+pull: always
+registry_mirror: mirror.example:5000/hub
+services:
+  redis: {}
+  mailer: {image: axllent/mailpit, ports: {smtp: 1025}}
+  mailer-2: {image: axllent/mailpit, ports: {smtp: 1025}}
+  chat: {image: "ghcr.io/example/chat:2"}
+  worker: {image: busybox, pull: missing}
+  tool: {image: "tool:local", pull: never}
+"""
 PERSISTENT_REDIS = """
 services:
   redis: {image: "valkey/valkey:8", persist: true, command: [--maxmemory, 64mb]}
@@ -162,6 +173,13 @@ def _drifted(spec: EnvironmentSpec, facts: Facts, first: Plan) -> Observed:
     return Observed(found, (facts.stack.project,))
 
 
+def _mailer_ended(spec: EnvironmentSpec, facts: Facts, first: Plan) -> Observed:
+    """All runs as planned but one."""
+    found = _running(spec, facts, first)
+    found["mailer"] = replace(found["mailer"], state=ServiceState.EXITED, exit_code=1)
+    return Observed(found, (facts.stack.project,))
+
+
 def _older_data(spec: EnvironmentSpec, facts: Facts, first: Plan) -> Observed:
     """Both databases were made by another version."""
     found = {
@@ -209,6 +227,8 @@ SAMPLES: Mapping[str, Sample] = {
     "own-websocket": Sample(OWN_WEBSOCKET, absent=("ghcr.io/example/chat:2",)),
     "built": Sample(BUILT, absent=("envctl-shop-main-3fa91c02-server",)),
     "persistent-redis": Sample(PERSISTENT_REDIS),
+    "pulled": Sample(PULLED, absent=("axllent/mailpit", "busybox")),
+    "pulled-drifted": Sample(PULLED, observed=_mailer_ended),
     "processes": Sample(PROCESSES, absent=("axllent/mailpit",)),
     "changed-inputs": Sample(PROCESSES, observed=_changed_inputs),
     "moved": Sample(PROCESSES, observed=_moved),
