@@ -7,7 +7,7 @@ with envctl.up() as env:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,20 @@ class Environment:
         """
         found = environment.logs(self._own(), [service], follow=False, tail_lines=tail_lines, since=since)
         return [line for _, line in found]
+
+    def exec(self, service: str, command: Sequence[str], *, limit_s: float = 60.0) -> tuple[int, str]:
+        """Run a program inside a service: its exit code, and all it said.
+
+        Args:
+            service: The service's name.
+            command: Program and arguments.
+            limit_s: How long it may take, seconds.
+
+        Raises:
+            TimeoutError: It took longer.
+            ServiceNotFound: There is no such service.
+        """
+        return environment.answer(self._own(), service, command, limit_s)
 
     def down(self) -> None:
         """Remove the environment now, whoever made it.

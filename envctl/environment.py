@@ -19,6 +19,7 @@ __all__ = [
     "SESSION_VARIABLE",
     "Selection",
     "Wishes",
+    "answer",
     "down",
     "dry_run",
     "execute",
@@ -182,6 +183,25 @@ def execute(
 
     place = open_place(selection)
     return inside.execute(place, service, command, tty=tty, stdin=stdin, variables=variables or {})
+
+
+def answer(selection: Selection, service: str, command: Sequence[str], limit_s: float) -> tuple[int, str]:
+    """Run `command` inside the service: its exit code, and all it said.
+
+    Args:
+        selection: Which environment.
+        service: Which service.
+        command: Program and arguments.
+        limit_s: How long it may take, seconds.
+
+    Raises:
+        TimeoutError: It took longer.
+        ServiceNotFound: There is no such service, or it does not run.
+        EnvironmentNotFound: There is no such environment.
+    """
+    from envctl.conductor import inside
+
+    return inside.answer(open_place(selection), service, command, limit_s)
 
 
 def down(

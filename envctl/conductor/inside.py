@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from envctl.conductor import teardown
 from envctl.conductor.place import Place
 from envctl.errors import ServiceNotFound
 from envctl.host.merge import merged
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Engine
 
 
 def logs(
@@ -35,6 +39,18 @@ def execute(
     place: Place, service: str, command: Sequence[str], *, tty: bool, stdin: bool, variables: Mapping[str, str]
 ) -> int:
     """As `environment.execute`."""
+    engine, handle = _found(place, service)
+    return engine.execute(handle, command, tty=tty, stdin=stdin, variables=variables)
+
+
+def answer(place: Place, service: str, command: Sequence[str], limit_s: float) -> tuple[int, str]:
+    """As `environment.answer`."""
+    engine, handle = _found(place, service)
+    return engine.exec(handle, command, limit_s)
+
+
+def _found(place: Place, service: str) -> tuple[Engine, str]:
+    """The engine, and its id of the service."""
     found = place.find()
     if found is None:
         raise place.not_found()
@@ -42,7 +58,7 @@ def execute(
     seen = engine.survey(found.stack, place.registry.registry_id, whole=False).result().services
     if service not in seen:
         raise _no_service(service, tuple(seen))
-    return engine.execute(seen[service].handle, command, tty=tty, stdin=stdin, variables=variables)
+    return engine, seen[service].handle
 
 
 def _no_service(name: str, known: Sequence[str]) -> ServiceNotFound:

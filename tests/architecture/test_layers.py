@@ -9,11 +9,12 @@ import source
 # Each room may import what stands on a later line; rooms on one line do not know each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__", "pytest_plugin"),
+    ("fixtures",),
     ("cli",),
     ("doctor",),
     ("api", "running", "reaper"),
     ("environment", "fleet"),
-    ("creation", "reuse", "live", "inside", "provisional"),
+    ("creation", "reuse", "live", "inside", "provisional", "listing"),
     ("session",),
     ("bringup", "teardown", "rendering", "unchanged"),
     ("gather", "target"),

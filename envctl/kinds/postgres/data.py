@@ -20,7 +20,7 @@ from envctl.model import Connection
 from envctl.ready.stream import Garbled
 
 _LIMIT_S = 60.0
-_LONGEST_NAME = 63
+_LONGEST_NAME, _LONGEST_SUFFIX = 63, 20
 _NO_DATABASE, _IN_USE = "3D000", "55006"
 _WITH_STRATEGY = 15
 # Parameters whose values are lists, and are kept with their quotes (GUC_LIST_QUOTE in Postgres' source).
@@ -36,8 +36,8 @@ _LISTS = frozenset(
 
 
 def own_name(base: str, suffix: str) -> str:
-    """A database's name with a suffix; the suffix stays whole where Postgres would cut the name."""
-    return base[: _LONGEST_NAME - len(suffix)] + suffix
+    """A database's name with a suffix of up to 20 characters, which stays whole where Postgres would cut the name."""
+    return base[: _LONGEST_NAME - _LONGEST_SUFFIX] + suffix
 
 
 def connection_to(base: Connection, name: str) -> Connection:
@@ -87,12 +87,11 @@ class Databases:
             _take_settings(session, base, name)
         return connection_to(self._base, name)
 
-    def seal(self, template: str, note: str) -> None:
+    def seal(self, template: str) -> None:
         """Let nobody connect to a template any more, and send away who is, so that it can be copied at any time.
 
         Args:
-            template: One that `make_template` made.
-            note: Is written down beside it, for `note`.
+            template: One that `make_template` made, full by now.
 
         Raises:
             DataFailed: It is not there.
@@ -100,15 +99,6 @@ class Databases:
         with self._session(f'finish template "{template}"') as session:
             session.rows(f"ALTER DATABASE {identifier(template)} WITH ALLOW_CONNECTIONS false")
             session.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", template)
-            session.rows(f"COMMENT ON DATABASE {identifier(template)} IS {literal(note)}")
-
-    def note(self, name: str) -> str | None:
-        """What `seal` wrote down, "" before that; None where there is no such database. Raises DataFailed."""
-        with self._session(f'look at database "{name}"') as session:
-            found = session.rows(
-                "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", name
-            )
-        return found[0][0] or "" if found else None
 
     def clone(self, template: str, name: str) -> Connection:
         """A copy of a template to which nobody is connected. Raises DataFailed."""
