@@ -2,75 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from envctl import engines
-from envctl.conductor import record, session, sweeping
-from envctl.conductor.place import lock_name
+from envctl.conductor import record, sweeping
 from envctl.engines.local import with_processes
-from envctl.errors import Busy, Denied, EngineUnavailable, EnvctlError, Interrupted, Leftovers
+from envctl.errors import (
+    Busy,
+    EnvctlError,
+    EnvironmentInUse,
+    EnvironmentNotFound,
+    Interrupted,
+    Leftovers,
+)
 from envctl.host import paths
 from envctl.host.registry import EnvironmentRecord, Registry
-from envctl.model import EnvironmentState, ServiceState
+from envctl.model import EnvironmentState
 from envctl.report import EnvironmentReport, Progress, Removal
 
 _LOCK_LIMIT_S = 90.0
-_Running = Mapping[str, Mapping[str, ServiceState]]
 
 
 def list_environments(environ: Mapping[str, str]) -> list[EnvironmentReport]:
-    """Every environment of this registry, as recorded, corrected by what the engine reports if it answers."""
+    """Every environment of this registry: as recorded, corrected by what its engine tells, with its size and users."""
     registry = _registry(environ)
     if registry is None:
         return []
-    found = registry.all()
-    running: dict[tuple[str, str], _Running | None] = {}
-    for one in found:
-        engine = (one.stack.engine, one.stack.endpoint)
-        if engine not in running:  # one question to each engine, however many environments it runs
-            running[engine] = _running(registry, one, environ)
-    return [_report(one, running[one.stack.engine, one.stack.endpoint]) for one in found]
+    from envctl.conductor import listing
+
+    return listing.reports(registry, paths.state_dir(environ), environ)
 
 
-def _running(registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str]) -> _Running | None:
-    try:
-        engine = engines.create(found.stack.engine, environ, found.stack.endpoint)
-        engine = with_processes(engine, paths.state_dir(environ), environ)
-        return engine.running(registry.registry_id)
-    except (EngineUnavailable, Denied):
-        return None
+# -- removing ------------------------------------------------------------------------------------------------------
 
 
-def _report(found: EnvironmentRecord, running: _Running | None) -> EnvironmentReport:
-    """The record's report; a READY environment none of whose services runs is stopped, one that lacks some degraded."""
-    if running is None or found.state is not EnvironmentState.READY:
-        return record.report(found)
-    seen = running.get(found.stack.id, {})
-    states = {name: (seen.get(name, ServiceState.ABSENT), "") for name in record.connections(found)}
-    alive = [state is ServiceState.RUNNING for state, _ in states.values()]
-    state = EnvironmentState.READY if all(alive) else EnvironmentState.DEGRADED
-    return record.report(found, state=state if any(alive) else EnvironmentState.STOPPED, states=states)
-
-
-def down_all(environ: Mapping[str, str], *, progress: Progress, force: bool = False) -> list[Removal]:
-    """Remove every environment of this registry, each under its lock; one that fails does not stop the others.
+def select(environ: Mapping[str, str], patterns: Sequence[str] = ()) -> list[EnvironmentReport]:
+    """The environments that `down_all` would remove, as recorded, with the sessions that live. Changes nothing.
 
     Raises:
-        Leftovers: Some could not be removed.
+        EnvironmentNotFound: A pattern matches none.
     """
     registry = _registry(environ)
     if registry is None:
+        _matching([], patterns)
+        return []
+    found = [one for one in _matching(registry.all(), patterns) if one.state is not EnvironmentState.DOWN]
+    return [replace(record.report(one), sessions=registry.living_sessions(one)) for one in found]
+
+
+def down_all(
+    environ: Mapping[str, str], *, progress: Progress, patterns: Sequence[str] = (), force: bool = False
+) -> list[Removal]:
+    """Remove environments of this registry, each under its lock; one that fails does not stop the others.
+
+    Args:
+        environ: The caller's variables.
+        progress: Is told what happens.
+        patterns: Shell-style; those of which one matches the name or the branch go. Without any, all go.
+        force: Whether those go too that somebody else uses.
+
+    Raises:
+        EnvironmentNotFound: A pattern matches none; nothing was removed.
+        EnvironmentInUse: Some stay because somebody uses them; the others were removed.
+        Leftovers: Some could not be removed for another reason.
+    """
+    registry = _registry(environ)
+    if registry is None:
+        _matching([], patterns)
         return []
     done: list[Removal] = []
     failed: list[EnvctlError] = []
 
     def may_go(now: EnvironmentRecord) -> bool:
+        from envctl.conductor import session
+
         if not force:
             session.begin_removal(registry, now, environ)
         return True
 
-    for found in registry.all():
+    for found in _matching(registry.all(), patterns):
         try:
             done += _remove_one(registry, found, environ, progress, only_if=may_go)
         except Interrupted:
@@ -78,14 +90,45 @@ def down_all(environ: Mapping[str, str], *, progress: Progress, force: bool = Fa
         except EnvctlError as error:
             failed.append(error)
     if failed:
-        raise Leftovers(
-            f"{len(failed)} of {len(failed) + len(done)} environments could not be removed",
-            cause="; ".join(error.message for error in failed),
-            leftovers=[line for error in failed for line in error.leftovers or (error.message,)],
-            fix=[line for error in failed for line in error.fix],
-            state=f"{len(done)} were removed",
-        )
+        raise _some_stay(failed, done)
     return done
+
+
+def _matching(found: Sequence[EnvironmentRecord], patterns: Sequence[str]) -> list[EnvironmentRecord]:
+    """Those of which a pattern matches the name or the branch; all without patterns."""
+    from fnmatch import fnmatchcase
+
+    matched: set[str] = set()
+    for pattern in patterns:
+        names = {
+            one.identity.name
+            for one in found
+            if fnmatchcase(one.identity.name, pattern) or fnmatchcase(one.identity.branch, pattern)
+        }
+        if not names:
+            raise EnvironmentNotFound(
+                f"no environment has a name or branch that matches {pattern!r}",
+                evidence=[f"{one.identity.name}  {one.identity.branch}" for one in found],
+                fix=["envctl ls shows the environments there are", "put patterns in quotes: 'feature/*'"],
+                subject={"pattern": pattern, "environments": [one.identity.name for one in found]},
+                state="nothing was removed",
+            )
+        matched |= names
+    return [one for one in found if one.identity.name in matched or not patterns]
+
+
+def _some_stay(failed: Sequence[EnvctlError], done: Sequence[Removal]) -> EnvctlError:
+    if len(failed) == 1 and not done:
+        return failed[0]
+    all_used = all(isinstance(error, EnvironmentInUse) for error in failed)
+    make, words = (EnvironmentInUse, "are in use") if all_used else (Leftovers, "could not be removed")
+    return make(
+        f"{len(failed)} of {len(failed) + len(done)} environments {words}",
+        cause="; ".join(error.message for error in failed),
+        leftovers=[line for error in failed for line in error.leftovers or (error.message,)],
+        fix=list(dict.fromkeys(line for error in failed for line in error.fix)),
+        state=f"{len(done)} were removed",
+    )
 
 
 class Collected(NamedTuple):
@@ -174,6 +217,7 @@ def _remove_one(
     limit_s: float = _LOCK_LIMIT_S,
     only_if: Callable[[EnvironmentRecord], bool] = lambda _: True,
 ) -> list[Removal]:
+    from envctl.conductor.place import lock_name
     from envctl.host import locks
 
     state = paths.state_dir(environ)

@@ -64,7 +64,9 @@ class EnvironmentReport:
         changes: What was done and why, one line each; empty when nothing had to be done.
         ephemeral: Whether it was made for sessions and goes with the last one.
         session: The session that began with the `up` that made this report, if one was asked for.
-        sessions: Who uses it, by what is written down.
+        sessions: Who uses it; with `ls` those that live, else as written down.
+        last_used_at: ISO 8601, UTC, to the minute, or None.
+        disk_bytes: What its data takes on disk, without images; None where that was not found out.
     """
 
     identity: Identity
@@ -79,6 +81,17 @@ class EnvironmentReport:
     ephemeral: bool = False
     session: Session | None = None
     sessions: tuple[Session, ...] = ()
+    last_used_at: str | None = None
+    disk_bytes: int | None = None
+
+    @property
+    def user(self) -> str:
+        """Who uses it, in words: "pytest (pid 4121) +2"; "" where nobody does. A run counts once, with its workers."""
+        runs: dict[str, Session] = {}
+        for session in self.sessions:
+            runs.setdefault(session.id.partition(".")[0], session)
+        first, *others = map(str, runs.values()) if runs else [""]
+        return f"{first} +{len(others)}" if others else first
 
     def as_dict(self) -> dict[str, Any]:
         """As `--format json` prints it."""

@@ -99,6 +99,7 @@ def report(
         changes=changes,
         ephemeral=record.ephemeral,
         sessions=record.sessions,
+        last_used_at=_iso(record.last_used_at.isoformat(timespec="seconds")),
     )
 
 

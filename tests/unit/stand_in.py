@@ -15,7 +15,7 @@ ADDRESS = "unix:///var/run/docker.sock"
 def identity(branch: str) -> Identity:
     """The identity of a branch's environment."""
     key = hashlib.sha256(branch.encode()).hexdigest()
-    return Identity("shop", branch, "/home/me/shop", "", key, f"shop-{branch}-{key[:8]}")
+    return Identity("shop", branch, "/home/me/shop", "", key, f"shop-{branch.replace('/', '-')}-{key[:8]}")
 
 
 def found(branch: str, port: int, **changes: object) -> Found:
@@ -48,6 +48,7 @@ class StandIn:
     Attributes:
         stacks: What `find_all` finds.
         states: What `running` tells.
+        sizes: What `weigh` tells.
         failure: Raised by every question, where given.
         removed: Ids of the stacks that were removed.
         refuses: By stack id, what `remove` raises.
@@ -56,6 +57,7 @@ class StandIn:
 
     stacks: list[Found] = field(default_factory=list)
     states: Mapping[str, Mapping[str, ServiceState]] = field(default_factory=dict)
+    sizes: Mapping[str, int | None] | None = None
     failure: EnvctlError | None = None
     removed: list[str] = field(default_factory=list)
     refuses: dict[str, BaseException] = field(default_factory=dict)
@@ -81,6 +83,15 @@ class StandIn:
         """The states."""
         self._answer()
         return self.states
+
+    def weigh(self, registry_id: str) -> StandIn:
+        """Itself, which knows the result."""
+        self._answer()
+        return self
+
+    def result(self, deadline_s: float) -> Mapping[str, int | None] | None:
+        """The sizes."""
+        return self.sizes
 
     def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:
         """Note it."""

@@ -173,13 +173,19 @@ class Conductor:
         self._answer("ls")
         return [self.result]
 
-    def down_all(self, environ: Mapping[str, str], *, progress: Progress, force: bool = False) -> list[Removal]:
-        self._answer("down_all")
+    def select(self, environ: Mapping[str, str], patterns: Sequence[str] = ()) -> list[EnvironmentReport]:
+        self._answer("select", patterns=patterns)
+        return [self.result]
+
+    def down_all(
+        self, environ: Mapping[str, str], *, progress: Progress, patterns: Sequence[str] = (), force: bool = False
+    ) -> list[Removal]:
+        self._answer("down_all", patterns=patterns, force=force)
         return [self.removal] if self.removal else []
 
 
 ENVIRONMENT_FUNCTIONS = ("up", "dry_run", "render", "recorded", "status", "logs", "execute", "down")
-FLEET_FUNCTIONS = ("list_environments", "down_all")
+FLEET_FUNCTIONS = ("list_environments", "select", "down_all")
 
 
 @dataclass(frozen=True)

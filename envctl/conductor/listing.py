@@ -1,0 +1,79 @@
+"""All environments of a registry as they are now, in the time that a list may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from envctl import engines
+from envctl.conductor import record
+from envctl.engines.local import with_processes
+from envctl.errors import Denied, EngineUnavailable
+from envctl.host import clock
+from envctl.host.registry import EnvironmentRecord, Registry
+from envctl.model import EnvironmentState, ServiceState
+from envctl.report import EnvironmentReport
+
+_SIZES_LIMIT_S = 0.04
+
+_Running = Mapping[str, Mapping[str, ServiceState]]
+
+
+class _Seen(NamedTuple):
+    """What an engine tells of all stacks.
+
+    Attributes:
+        running: The state of each service, by stack id; None where the engine does not answer.
+        sizes: Bytes on disk by stack id, as far as they are known.
+    """
+
+    running: _Running | None
+    sizes: Mapping[str, int | None]
+
+
+def reports(registry: Registry, state: Path, environ: Mapping[str, str]) -> list[EnvironmentReport]:
+    """Every environment, by name: as recorded, corrected by what its engine tells, with its size and who uses it.
+
+    An engine that does not answer corrects nothing. Sizes that are not there in time are left out.
+
+    Args:
+        registry: The registry.
+        state: The state directory.
+        environ: The caller's variables.
+    """
+    found = registry.all()
+    seen: dict[tuple[str, str], _Seen] = {}
+    for one in found:
+        engine = (one.stack.engine, one.stack.endpoint)
+        if engine not in seen:  # asked once, however many environments it runs
+            seen[engine] = _look(registry, state, one, environ)
+    return [_report(registry, one, seen[one.stack.engine, one.stack.endpoint]) for one in found]
+
+
+def _look(registry: Registry, state: Path, found: EnvironmentRecord, environ: Mapping[str, str]) -> _Seen:
+    deadline_s = clock.monotonic_s() + _SIZES_LIMIT_S
+    try:
+        engine = engines.create(found.stack.engine, environ, found.stack.endpoint)
+        engine = with_processes(engine, state, environ)
+        sizes = engine.weigh(registry.registry_id)
+        return _Seen(engine.running(registry.registry_id), sizes.result(deadline_s) or {})
+    except (EngineUnavailable, Denied):
+        return _Seen(None, {})
+
+
+def _report(registry: Registry, found: EnvironmentRecord, seen: _Seen) -> EnvironmentReport:
+    told = _corrected(found, seen.running)
+    return replace(told, sessions=registry.living_sessions(found), disk_bytes=seen.sizes.get(found.stack.id))
+
+
+def _corrected(found: EnvironmentRecord, running: _Running | None) -> EnvironmentReport:
+    """The record's report; a READY environment none of whose services runs is stopped, one that lacks some degraded."""
+    if running is None or found.state is not EnvironmentState.READY:
+        return record.report(found)
+    seen = running.get(found.stack.id, {})
+    states = {name: (seen.get(name, ServiceState.ABSENT), "") for name in record.connections(found)}
+    alive = [state is ServiceState.RUNNING for state, _ in states.values()]
+    state = EnvironmentState.READY if all(alive) else EnvironmentState.DEGRADED
+    return record.report(found, state=state if any(alive) else EnvironmentState.STOPPED, states=states)
