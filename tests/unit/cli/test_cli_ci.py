@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import IO
@@ -16,6 +17,7 @@ from envctl.errors import Interrupted, ServiceExited
 from envctl.host import log
 from envctl.report import Progress
 
+EXAMPLES = Path(__file__).parents[3] / "examples"
 FORGED = ["::error::forged", "  ::stop-commands::x", "a ##[add-mask]true", "\x1b[31mred\r::warning::y"]
 
 
@@ -55,6 +57,14 @@ def test_a_job_is_printed_or_written(envctl: Call, tmp_path: Path, system: str, 
     file = tmp_path / "a/b/tests.yml"
     assert file.read_text() == printed
     assert file.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("system", ["github", "gitlab"])
+def test_the_examples_are_what_is_printed(envctl: Call, tmp_path: Path, system: str) -> None:
+    """examples/ci holds the jobs of the TypeScript example. To renew: scripts/golden."""
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(EXAMPLES / "typescript" / name, tmp_path)
+    assert envctl("ci", system).out == (EXAMPLES / "ci" / f"{system}.yml").read_text()
 
 
 @pytest.mark.provokes("WOULD_OVERWRITE")
