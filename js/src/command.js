@@ -22,13 +22,15 @@ export function commandOf(command = process.env.ENVCTL_COMMAND || "envctl") {
  *
  * @param {string[]} command What runs envctl.
  * @param {string[]} args Its arguments.
- * @param {string | undefined} cwd The folder to run it in.
- * @param {string[]} [undo] For a call that a signal is to end: arguments of the one that removes what it began.
+ * @param {object} how
+ * @param {string} [how.cwd] The folder to run it in.
+ * @param {object} [how.env] Its variables, if others than ours.
+ * @param {string[]} [how.undo] For a call that a signal is to end: arguments of the one that removes what it began.
  * @returns What it printed, parsed.
  */
-export async function run(command, args, cwd, undo) {
+export async function run(command, args, { cwd, env, undo }) {
   const [program, ...first] = command;
-  const child = spawn(program, [...first, ...args], { cwd, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(program, [...first, ...args], { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
   const stdout = collect(child.stdout, STDOUT_LIMIT, () => child.kill());
   const stderr = collect(child.stderr, STDERR_LIMIT);
   const settle = undo ? passSignals(child, () => runNow(program, [...first, ...undo], cwd)) : () => {};

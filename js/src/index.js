@@ -3,8 +3,8 @@ import { EnvctlError } from "./error.js";
 
 export { EnvctlError };
 
-// Environment → how many in this process use it. To envctl a process is one session, so the last of them ends it;
-// kept where other copies of this module find it.
+// Environment → how many in this process use it. To envctl they are one session, which the last of them ends; kept where
+// other copies of this module find it.
 const uses = (globalThis[Symbol.for("envctl.uses")] ??= new Map());
 
 const INSPECT = Symbol.for("nodejs.util.inspect.custom");
@@ -14,13 +14,14 @@ const DISPOSE = Symbol.asyncDispose ?? Symbol.for("nodejs.asyncDispose");
 export async function up(options = {}) {
   const { cwd, fresh, keep } = options;
   const command = commandOf(options.command);
-  const which = [...option("file", options.file), ...option("branch", options.branch), ...option("name", options.name)];
   const session = `--while-pid=${process.pid}`;
-  const end = ["down", session, ...which, "--format=json"];
+  const end = ["down", session, "--format=json"];
+  const which = [...option("file", options.file), ...option("branch", options.branch), ...option("name", options.name)];
   const how = [...option("engine", options.engine), ...option("timeout", duration(options.timeout))];
   const begin = ["up", ...(keep ? [] : [session]), ...(fresh ? ["--fresh"] : []), ...which, ...how, "--format=json"];
-  const report = await run(command, begin, cwd, end);
-  return new Environment(report, keep ? undefined : () => run(command, end, cwd));
+  const report = await run(command, begin, { cwd, undo: end });
+  const env = { ...process.env, ENVCTL_SESSION: report.session };
+  return new Environment(report, keep ? undefined : () => run(command, end, { cwd, env }));
 }
 
 function option(name, value) {

@@ -52,6 +52,7 @@ function standIn(t, code = "") {
 }
 
 const SESSION = `--while-pid=${process.pid}`;
+const END = ["down", SESSION, "--format=json"];
 
 test("what an option says is one argument of envctl's, whatever is in it", async (t) => {
   const { command, said } = standIn(t);
@@ -64,7 +65,7 @@ test("what an option says is one argument of envctl's, whatever is in it", async
   const how = ["--engine=compose", "--timeout=1500ms"];
   assert.deepEqual(said(), [
     ["up", SESSION, "--fresh", ...which, ...how, "--format=json"],
-    ["down", SESSION, ...which, "--format=json"],
+    END,
   ]);
 });
 
@@ -77,7 +78,7 @@ test("what is kept is of no session, and is not ended", async (t) => {
 });
 
 test("this process is one session, which ends with the last of its uses", async (t) => {
-  const { command, said } = standIn(t);
+  const { command, said } = standIn(t, `if (args[0] === "down") note({ session: process.env.ENVCTL_SESSION }); print(report)`);
   const [one, other] = [await up({ command }), await up({ command })];
 
   await Promise.all([one.close(), one.close()]);
@@ -85,7 +86,7 @@ test("this process is one session, which ends with the last of its uses", async 
   await other.close();
 
   assert.deepEqual(before, ["up", "up"]);
-  assert.deepEqual(said().at(-1), ["down", SESSION, "--format=json"]);
+  assert.deepEqual(said().slice(2), [END, { session: "5e55" }]);
 });
 
 test("services are found by name and by kind, without their passwords where they are printed", async (t) => {

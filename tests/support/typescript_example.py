@@ -17,7 +17,7 @@ from whole_engine import session_folder
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "typescript"
 _SESSION = re.compile(r"<!-- session -->\n```sh\n(?P<text>.*?)```", re.DOTALL)
-_NOT_COPIED = ("node_modules", ".env.test")
+_NOT_COPIED = ("node_modules",)
 
 NEEDS = [
     pytest.mark.node,
@@ -48,7 +48,7 @@ def put_into(project: Project) -> Project:
         if file.is_file() and name.parts[0] not in _NOT_COPIED:
             project.write(name.as_posix(), file.read_text("utf-8"))
     (project.root / "node_modules").symlink_to(packages())
-    project.allow_files("node_modules", ".env.test")  # what the session writes
+    project.allow_files("node_modules")
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message=the example")
     project.environ["TMPDIR"] = str(packages().parent)  # tsx keeps what it has compiled there
@@ -74,25 +74,33 @@ def shell(project: Project, script: str) -> str:
 
 def run_session(project: Project, engine: str) -> None:
     """The README's commands, and the edit it speaks of; fails unless each does what the README says."""
-    first, second = [found["text"] for found in _SESSION.finditer((EXAMPLE / "README.md").read_text("utf-8"))]
-    assert first.startswith("npm ci\n")  # done by `packages`
-    up = f"envctl up --engine {engine}"
-    passed = shell(project, first.removeprefix("npm ci\n").replace("envctl up", up))
-    assert re.search(r"Tests +9 passed", passed), passed
+    readme = (EXAMPLE / "README.md").read_text("utf-8")
+    alone, before, after = [found["text"] for found in _SESSION.finditer(readme)]
+    assert alone.startswith("npm ci\n")  # done by `packages`
+    for command in alone.removeprefix("npm ci\n").splitlines():
+        assert tests_pass(shell(project, command)), command
+        project.assert_nothing_left()
+    assert tests_pass(shell(project, before.replace("envctl up", f"envctl up --engine {engine}")))
     server, databases = project.first_processes()["api"], databases_of(project)
     assert databases.keys() == {"postgres", "redis"}
     source = (project.root / "src" / "main.ts").read_text("utf-8")
     project.write("src/main.ts", source + 'console.log("edited");\n')
-    looks, down = second.split("envctl down")
-    out = shell(project, f"{up} --dry-run\n" + looks.replace("envctl up", up))
+    looks, down = after.split("envctl down")
+    out = shell(project, "envctl up --dry-run\n" + looks)
     starts = [line.split()[2:] for line in out.splitlines() if " start " in line]
     assert starts == [["start", "api", "changed:", "inputs"]], out
     assert f"engine {engine}" in out
     assert "edited" in out
+    assert tests_pass(out)
     assert project.first_processes()["api"] != server
     assert databases_of(project) == databases
     shell(project, f"envctl down{down}")
     project.assert_nothing_left()
+
+
+def tests_pass(out: str) -> bool:
+    """Whether that is what vitest says of the example's tests."""
+    return re.search(r"Tests +9 passed", out) is not None
 
 
 def databases_of(project: Project) -> dict[str, object]:

@@ -1,4 +1,4 @@
-/** The value of a variable that `envctl env` has written. */
+/** The value of a variable that envctl has set. */
 export function variable(name: string): string {
   const value = process.env[name];
   if (!value) {
