@@ -11,6 +11,13 @@ from envctl import environment, fleet
 from envctl.cli.main import run
 
 
+@pytest.fixture(autouse=True)
+def outside_of_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CI system, too, these tests are on none but where they say so."""
+    for name in ("GITHUB_ACTIONS", "GITLAB_CI"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def conductor(monkeypatch: pytest.MonkeyPatch) -> Conductor:
     """Stands in for the real one, which needs an engine."""
@@ -29,7 +36,7 @@ def envctl(
     """Calls the program as from a shell in an empty folder, with pipes for stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ENVCTL_STATE_DIR", str(tmp_path / "state"))
-    for name in ("NO_COLOR", "_ENVCTL_COMPLETE", "GIT_DIR", "GITHUB_ACTIONS", "GITLAB_CI"):
+    for name in ("NO_COLOR", "_ENVCTL_COMPLETE", "GIT_DIR"):
         monkeypatch.delenv(name, raising=False)
 
     def call(*arguments: str) -> Outcome:
