@@ -53,11 +53,11 @@ def reports(registry: Registry, state: Path, environ: Mapping[str, str]) -> list
 
 
 def _look(registry: Registry, state: Path, found: EnvironmentRecord, environ: Mapping[str, str]) -> _Seen:
-    deadline_s = clock.monotonic_s() + _SIZES_LIMIT_S
     try:
         engine = engines.create(found.stack.engine, environ, found.stack.endpoint)
         engine = with_processes(engine, state, environ)
         sizes = engine.weigh(registry.registry_id)
+        deadline_s = clock.monotonic_s() + _SIZES_LIMIT_S
         return _Seen(engine.running(registry.registry_id), sizes.result(deadline_s) or {})
     except (EngineUnavailable, Denied):
         return _Seen(None, {})

@@ -7,18 +7,29 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envctl.engines.docker import cli, endpoint, objects
+from envctl import model
+from envctl.engines.docker import endpoint
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EngineTooOld
 from envctl.host import clock
-from envctl.model import Capabilities, Death, EnvironmentSpec, Observed, Program, ServiceState, Stack
-from envctl.plan.steps import Plan, Verb
-from envctl.report import Initiator, Progress
 
 if TYPE_CHECKING:
+    from envctl.engines.docker import objects
     from envctl.engines.docker.overview import Weighing
     from envctl.engines.docker.up import ComposeUp
-    from envctl.model import Found, Removed
+    from envctl.model import (
+        Capabilities,
+        Death,
+        EnvironmentSpec,
+        Found,
+        Observed,
+        Program,
+        Removed,
+        ServiceState,
+        Stack,
+    )
+    from envctl.plan.steps import Plan
+    from envctl.report import Initiator, Progress
 
 # What only some operations need is imported by them: an `up` that finds everything in place must stay quick.
 
@@ -57,6 +68,8 @@ class ComposeEngine:
             EngineTooOld: It is older than 23.
         """
         if version is None:
+            from envctl.engines.docker import cli
+
             arguments = ["version", "--format", "{{.Server.Version}}"]
             asked = cli.run(
                 self._where, arguments, doing="ask for the engine's version", limit_s=_FIRST_CONTACT_LIMIT_S
@@ -70,7 +83,7 @@ class ComposeEngine:
                 fix=["upgrade Docker Engine"],
                 state="nothing was created",
             )
-        return Capabilities(
+        return model.Capabilities(
             engine=self.name,
             version=version,
             start_interval=major >= _START_INTERVAL_SINCE,
@@ -80,6 +93,8 @@ class ComposeEngine:
 
     def survey(self, stack: Stack, registry_id: str, *, whole: bool) -> objects.Look:
         """Begin a look at the stack."""
+        from envctl.engines.docker import objects
+
         return objects.look(self._where, stack, registry_id, whole=whole)
 
     def running(self, registry_id: str) -> Mapping[str, Mapping[str, ServiceState]]:
@@ -96,6 +111,8 @@ class ComposeEngine:
 
     def published(self, stack: Stack) -> Mapping[int, str]:
         """Host ports that containers outside the stack publish."""
+        from envctl.engines.docker import objects
+
         return objects.published(self._where, stack.id)
 
     def programs(self, spec: EnvironmentSpec) -> Mapping[str, Program]:
@@ -104,6 +121,8 @@ class ComposeEngine:
 
     def images_present(self, references: Sequence[str]) -> Mapping[str, bool]:
         """Which images the engine has."""
+        from envctl.engines.docker import objects
+
         return objects.images_present(self._where, references)
 
     def prepare(self, plan: Plan, stack: Stack, folder: Path, observed: Observed, progress: Progress) -> None:
@@ -113,6 +132,7 @@ class ComposeEngine:
             ImageError: An image cannot be had.
         """
         from envctl.host.files import write_atomic
+        from envctl.plan.steps import Verb
 
         for image in plan.subjects(Verb.PULL):
             self._pull(plan, image, folder, progress)
@@ -125,6 +145,7 @@ class ComposeEngine:
         """`docker compose up` for exactly the services of the plan's START steps."""
         from envctl.engines.docker.up import ComposeUp
         from envctl.plan import secrets
+        from envctl.plan.steps import Verb
 
         return ComposeUp(
             self._where,
@@ -146,7 +167,7 @@ class ComposeEngine:
         from envctl.engines.docker import deaths
 
         found = self.survey(stack, registry_id, whole=False).result().services.get(service)
-        return deaths.autopsy(self._where, service, found.handle) if found else Death(service)
+        return deaths.autopsy(self._where, service, found.handle) if found else model.Death(service)
 
     def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:
         """Everything of the stack: containers, networks, volumes, the images built for it alone."""
@@ -225,13 +246,16 @@ class ComposeEngine:
         A container that was created but never started goes too: Compose may have been killed before it had copied
         the secrets into it. One that has exited with the same definition is simply started again.
         """
+        from envctl.engines.docker import objects
+        from envctl.plan.steps import Verb
+
         doomed: list[str] = []
         for name in (*plan.subjects(Verb.REMOVE), *plan.subjects(Verb.START)):
             found = observed.services.get(name)
             if found is None or found.handle in doomed:
                 continue
             same = plan.digests.get(name) == found.digest and not found.image_moved
-            if name in plan.subjects(Verb.REMOVE) or not same or found.state is not ServiceState.EXITED:
+            if name in plan.subjects(Verb.REMOVE) or not same or found.state is not model.ServiceState.EXITED:
                 progress.phase(name, "removing")
                 doomed.append(found.handle)
         objects.remove_containers(self._where, doomed, grace_s=_GRACE_S if doomed else None)

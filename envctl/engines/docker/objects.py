@@ -9,18 +9,11 @@ from dataclasses import dataclass, field
 
 from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
+from envctl.engines.docker.states import STATES
 from envctl.model import Observed, ObservedService, ServiceState, Stack
 from envctl.plan.labels import LABEL_PREFIX
 
 _LABELS = ("registry", "stack", "service", "digest", "aspects", "data")
-STATES = {
-    "created": ServiceState.CREATED,
-    "running": ServiceState.RUNNING,
-    "restarting": ServiceState.STARTING,
-    "paused": ServiceState.PAUSED,
-}
-"""The engine's words for states; a container in any other has ended."""
-
 _EXIT_CODE = re.compile(r"Exited \((\d+)\)")
 _PUBLISHED = re.compile(r":(\d+)->(\d+)/tcp")
 _IMAGE_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from envctl.engines.docker.direct import Question
 from envctl.engines.docker.endpoint import Endpoint
-from envctl.engines.docker.objects import STATES
+from envctl.engines.docker.states import STATES
 from envctl.errors import Denied, EngineUnavailable
 from envctl.host import clock
 from envctl.model import ServiceState
