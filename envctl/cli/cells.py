@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def width(text: str) -> int:
@@ -38,18 +38,28 @@ def pad(text: str, wanted: int) -> str:
     return text + " " * max(0, wanted - width(text))
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], limit: int | None) -> str:
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], limit: int | None, *, marked: Collection[int] = ()
+) -> str:
     """Rows in columns; where they do not fit into `limit` cells, each row becomes a small block of lines.
 
     Columns without any value are left out. Nothing is cut: people copy from here.
+
+    Args:
+        headers: The columns' names.
+        rows: As many values in each.
+        limit: Width of the terminal, or None.
+        marked: Numbers of the rows that get a star in front, as `git branch` has it.
     """
     used = [i for i, _ in enumerate(headers) if any(row[i] for row in rows)]
     headers = [headers[i] for i in used]
     rows = [[row[i] for i in used] for row in rows]
     widths = [max(map(width, column)) for column in zip(headers, *rows, strict=True)]
-    if limit is not None and sum(widths) + 2 * (len(widths) - 1) > limit:
-        return "\n".join(_block(headers, row) for row in rows)
+    if limit is not None and sum(widths) + 2 * (len(widths) - (0 if marked else 1)) > limit:
+        return "\n".join(("* " if i in marked else "") + _block(headers, row) for i, row in enumerate(rows))
     lines = ["  ".join(map(pad, row, widths)).rstrip() for row in (headers, *rows)]
+    if marked:
+        lines = [("* " if i in marked else "  ") + line for i, line in enumerate(lines, start=-1)]
     return "\n".join(lines) + "\n"
 
 

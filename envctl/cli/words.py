@@ -34,6 +34,15 @@ def took(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
 
 
+def size(amount_bytes: float) -> str:
+    """An amount of bytes, in units of thousands: "812 kB", "4.7 MB", "47 MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount_bytes < 999.5:
+            return f"{amount_bytes:.1f} {unit}" if unit != "B" and amount_bytes < 9.95 else f"{amount_bytes:.0f} {unit}"
+        amount_bytes /= 1000
+    return f"{amount_bytes:.1f} TB"
+
+
 def seconds_between(earlier: str, later: datetime) -> float | None:
     """Seconds from an ISO 8601 moment to another, or None where the text is none."""
     try:

@@ -12,7 +12,7 @@ from cli_samples import ENVIRONMENT_FUNCTIONS, FLEET_FUNCTIONS, PASSWORD, TOKEN,
 
 from envctl.environment import Selection
 from envctl.errors import EnvironmentNotFound, Interrupted
-from envctl.model import EnvironmentState, ServiceState
+from envctl.model import EnvironmentState, Owner, ServiceState, Session
 from envctl.report import Removal
 
 
@@ -190,6 +190,28 @@ def test_ls_lists_without_passwords(envctl: Call) -> None:
     assert PASSWORD not in table.out + listed.out
 
 
+def test_ls_tells_size_and_users(envctl: Call, conductor: Conductor) -> None:
+    """Where they are known; a purpose is somebody's text and cannot write to the terminal."""
+    told = envctl("ls", "--format", "json").json["environments"][0]
+    known = ("owner", "sessions", "disk_bytes", "last_used_at", "ephemeral")
+    assert [told[name] for name in known] == [None, [], None, None, False]
+    assert "OWNER" not in envctl("ls").out
+    sessions = (
+        Session("7a", "py\x1btest", 1, Owner("b", 4121, 7), 0.0),
+        Session("7a.gw0", "pytest", 2, Owner("b", 4122, 8), 1.0),
+        Session("9c", "envctl run", 3, Owner("b", 4123, 9), 2.0),
+    )
+    conductor.result = report(
+        sessions=sessions, disk_bytes=47_721_432, last_used_at="2026-11-22T10:00:00Z", ephemeral=True
+    )
+    table, listed = envctl("ls").out, envctl("ls", "--format", "json").json["environments"][0]
+    assert [*table.splitlines()[1].split("  ")[-2:]] == ["48 MB", "py\\x1btest (pid 4121) +1"]
+    assert [listed[name] for name in ("owner", "disk_bytes", "last_used_at", "ephemeral")] == [
+        *("py\x1btest (pid 4121) +1", 47_721_432, "2026-11-22T10:00:00Z", True)
+    ]
+    assert listed["sessions"][2] == {"id": "9c", "purpose": "envctl run", "pid": 4123}
+
+
 def test_logs_are_prefixed_when_there_are_several_services(envctl: Call, conductor: Conductor) -> None:
     """With one service its lines stand alone."""
     conductor.lines = [("redis", "ready"), ("postgres", "hello")]
@@ -290,11 +312,34 @@ def test_down_counts_what_it_removed(envctl: Call, conductor: Conductor) -> None
 
 def test_down_all_goes_with_nothing_that_means_one(envctl: Call, conductor: Conductor) -> None:
     """A contradiction is refused before anything is removed."""
-    for option in (("--branch", "b"), ("--name", "n"), ("--keep-ports",), ("--purge",)):
-        assert envctl("down", "--all", *option).exit == 2
+    for option in (("--branch", "b"), ("--name", "n"), ("--keep-ports",), ("--purge",), ("--while-pid", "1")):
+        for many in ("--all", "feature/*"):
+            assert envctl("down", many, *option).exit == 2
+    for words in (("--all", "x"), ("--dry-run",), ("--dry-run", "--while-pid", "1")):
+        assert envctl("down", *words).exit == 2
     assert conductor.asked == []
     assert envctl("down", "--all").exit == 0
-    assert [verb for verb, _ in conductor.asked] == ["down_all"]
+    assert conductor.asked == [("down_all", {"patterns": (), "force": False})]
+
+
+def test_down_takes_patterns(envctl: Call, conductor: Conductor) -> None:
+    """They are handed on as they are; what was removed is told of each."""
+    conductor.removal = Removal("shop-main-3fa91c02", {"container": 3})
+    outcome = envctl("down", "--force", "feature/*", "shop-[ab]*", "--format", "json")
+    assert conductor.asked == [("down_all", {"patterns": ("feature/*", "shop-[ab]*"), "force": True})]
+    assert [one["environment"] for one in outcome.json["environments"]] == ["shop-main-3fa91c02"]
+
+
+def test_a_dry_run_of_down_only_asks(envctl: Call, conductor: Conductor) -> None:
+    """It names what would go, and who keeps what would stay."""
+    used = report(sessions=(Session("7a", "pytest", 1, Owner("b", 4121, 7), 0.0),))
+    for result, fate, owner in ((report(), "would be removed", None), (used, "would stay", "pytest (pid 4121)")):
+        conductor.result = result
+        assert fate in envctl("down", "--dry-run", "m*").out
+        (planned,) = envctl("down", "--dry-run", "--all", "--format", "json").json["environments"]
+        assert (planned["environment"], planned["branch"], planned["owner"]) == ("shop-main-3fa91c02", "main", owner)
+    assert "would be removed" in envctl("down", "--dry-run", "--force", "m*").out
+    assert {verb for verb, _ in conductor.asked} == {"select"}
 
 
 def test_render_prints_the_document(envctl: Call, conductor: Conductor) -> None:

@@ -251,6 +251,23 @@ environment.execute = execute
         assert expected in terminal.raw
 
 
+def test_a_star_is_where_we_are(tmp_path: Path) -> None:
+    """Before the environments of the current checkout and branch, with any second name, and before no other."""
+    code = """
+import os
+from pathlib import Path
+from envctl import fleet
+from envctl.host.git import find_checkout
+from envctl.plan import naming
+here = find_checkout(Path.cwd(), os.environ)
+ours = [report(identity=naming.identify(here, "here", label)) for label in ("", "e2e")]
+fleet.list_environments = lambda _: [report(), *ours]
+"""
+    terminal = Terminal(command(code, "ls"), environment(tmp_path), columns=250)
+    assert terminal.finish() == 0
+    assert [line[:7] for line in terminal.raw.splitlines()] == ["  NAME ", "  shop-", "* here-", "* here-"]
+
+
 @pytest.mark.parametrize("arguments", [("ls",), ("status",), ("explain",)])
 def test_tables_become_blocks_on_a_narrow_terminal(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """What does not fit side by side stands below each other, uncut."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from envctl.cli.cells import clip, pad, table, width
-from envctl.cli.words import did_you_mean, seconds_between, span, took
+from envctl.cli.words import did_you_mean, seconds_between, size, span, took
 from envctl.report import counted
 
 
@@ -43,6 +43,25 @@ def test_a_table_that_does_not_fit_becomes_blocks() -> None:
 def test_spans_have_at_most_two_units(seconds: float, text: str) -> None:
     """To read at a glance."""
     assert span(seconds) == text
+
+
+def test_marked_rows_have_a_star_in_front() -> None:
+    """Beside the others' names, which stay below each other; a block has it before its name."""
+    rows = [("one", "x"), ("two", "y")]
+    assert table(("A", "B"), rows, 10, marked=[1]) == "  A    B\n  one  x\n* two  y\n"
+    assert table(("A", "B"), rows, 6, marked=[1]) == "one\n  x\n\n* two\n  y\n"
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        *((0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9949, "9.9 kB"), (9960, "10 kB"), (999_499, "999 kB")),
+        *((999_999, "1.0 MB"), (47_721_432, "48 MB"), (3_210_000_000, "3.2 GB"), (2e15, "2000.0 TB")),
+    ],
+)
+def test_sizes_are_round(amount: float, text: str) -> None:
+    """Two or three digits and a unit."""
+    assert size(amount) == text
 
 
 def test_small_words() -> None:
