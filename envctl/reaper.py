@@ -51,6 +51,8 @@ def _end_session(state: Path, environ: dict[str, str], session_id: str, pid: str
     registry = Registry.open(state)
     found = registry.find_session(session_id)
     if found is None:
+        # A worker of the run, which came to its end first, has ended the run's session too.
+        heartbeat.path(state, session_id).unlink(missing_ok=True)
         return
     name = found.identity.name
     with locks.environment_lock(state, lock_name(found.identity.key), timeout_s=600.0, purpose="a killed run's end"):
