@@ -114,7 +114,8 @@ function runNow(program, args, cwd) {
 
 function notStarted(error, program, cwd) {
   if (cwd !== undefined && !existsSync(cwd)) {
-    return new EnvctlError({ code: "USAGE", exit: 2, message: `there is no folder ${cwd}`, fix: ["check option `cwd`"] });
+    const message = `there is no folder ${cwd}`;
+    return new EnvctlError({ code: "USAGE", exit: 2, message, fix: ["check option `cwd`"] });
   }
   if (error.code !== "ENOENT") {
     const message = `${program} cannot be started`;

@@ -16,14 +16,15 @@ export class EnvctlError extends Error {
 Object.defineProperty(EnvctlError.prototype, "name", { value: "EnvctlError" });
 
 /** The error that a call of envctl has printed as JSON, or one that says that it printed none. */
-export function errorOf(shown, ended, stderr) {
+export function errorOf(call, ended, stderr) {
+  const how = ended.signal ?? `code ${ended.code}`;
   const printed = stderr.split("\n").findLast((line) => line.startsWith('{"error"'));
   const details = printed === undefined ? undefined : parsed(printed);
   return new EnvctlError(
     details ?? {
       code: "NO_ANSWER",
       exit: ended.code ?? 1,
-      message: `\`${shown}\` ended with ${ended.signal ?? `code ${ended.code}`} and printed no error that is understood here`,
+      message: `\`${call}\` ended with ${how} and printed nothing that is understood here`,
       evidence: stderr.split("\n").filter((line) => line.trim()).slice(-20),
       fix: ["run it by hand to see more", "check that this is envctl: option `command`, or ENVCTL_COMMAND"],
     },

@@ -54,7 +54,7 @@ export interface Environment {
   readonly redis: Reachable;
   /** The first service of this kind. Throws an EnvctlError where there is none. */
   readonly websocket: Reachable;
-  /** What `envctl env` prints. `up` leaves process.env alone; `envctl/vitest` and `envctl/jest` set them there. */
+  /** What `envctl env` prints, and ENVCTL_SESSION. Only the runners' set-ups set them in process.env. */
   readonly variables: Readonly<Record<string, string>>;
   /** Phases of the `up`, milliseconds. */
   readonly timings: Readonly<Record<string, number>>;

@@ -3,9 +3,9 @@ import { EnvctlError } from "./error.js";
 
 export { EnvctlError };
 
-// Environment → how many in this process use it. To envctl they are one session, which the last of them ends; kept where
-// other copies of this module find it.
-const uses = (globalThis[Symbol.for("envctl.uses")] ??= new Map());
+// To envctl all uses of an environment by this process are one session, which the last of them ends: so they are
+// counted, and none begins while another one ends. Kept where other copies of this module find it.
+const shared = (globalThis[Symbol.for("envctl")] ??= { uses: new Map(), last: Promise.resolve() });
 
 const INSPECT = Symbol.for("nodejs.util.inspect.custom");
 const DISPOSE = Symbol.asyncDispose ?? Symbol.for("nodejs.asyncDispose");
@@ -19,9 +19,18 @@ export async function up(options = {}) {
   const which = [...option("file", options.file), ...option("branch", options.branch), ...option("name", options.name)];
   const how = [...option("engine", options.engine), ...option("timeout", duration(options.timeout))];
   const begin = ["up", ...(keep ? [] : [session]), ...(fresh ? ["--fresh"] : []), ...which, ...how, "--format=json"];
-  const report = await run(command, begin, { cwd, undo: end });
-  const env = { ...process.env, ENVCTL_SESSION: report.session };
-  return new Environment(report, keep ? undefined : () => run(command, end, { cwd, env }));
+  return inTurn(async () => {
+    const report = await run(command, begin, { cwd, undo: end });
+    const env = { ...process.env, ENVCTL_SESSION: report.session };
+    return new Environment(report, keep ? undefined : () => run(command, end, { cwd, env }));
+  });
+}
+
+/** Does it when all that was to be done before is done. */
+function inTurn(task) {
+  const done = shared.last.then(task);
+  shared.last = done.catch(() => {});
+  return done;
 }
 
 function option(name, value) {
@@ -45,7 +54,7 @@ class Environment {
     this.variables = Object.freeze({ ...report.variables, ...(report.session && { ENVCTL_SESSION: report.session }) });
     this.timings = Object.freeze(report.timings_ms);
     this.#end = end;
-    uses.set(this.name, (uses.get(this.name) ?? 0) + 1);
+    shared.uses.set(this.name, (shared.uses.get(this.name) ?? 0) + 1);
     Object.freeze(this);
   }
 
@@ -73,18 +82,16 @@ class Environment {
 
   /** Ends this use of it. Removes it, if it was made for such a use and nobody else has one. Again does nothing. */
   close() {
-    this.#closed ??= this.#leave();
+    this.#closed ??= inTurn(() => this.#leave());
     return this.#closed;
   }
 
   async #leave() {
-    const others = uses.get(this.name) - 1;
-    if (others > 0) {
-      uses.set(this.name, others);
-      return;
+    const others = shared.uses.get(this.name) - 1;
+    shared.uses.set(this.name, others);
+    if (others === 0) {
+      await this.#end?.();
     }
-    uses.delete(this.name);
-    await this.#end?.();
   }
 
   [DISPOSE]() {
@@ -100,7 +107,8 @@ class Environment {
 function connections(services) {
   const entries = Object.entries(services).map(([name, { state, ready_ms, detail, ...reached }]) => {
     const connection = { service: name, ...reached };
-    Object.defineProperty(connection, INSPECT, { value: () => `${reached.kind} "${name}" at ${reached.host}:${reached.port}` });
+    const shown = `${reached.kind} "${name}" at ${reached.host}:${reached.port}`;
+    Object.defineProperty(connection, INSPECT, { value: () => shown });
     return [name, Object.freeze(connection)];
   });
   return Object.fromEntries(entries);

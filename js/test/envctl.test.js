@@ -17,8 +17,8 @@ const REPORT = {
   engine: "embedded",
   session: "5e55",
   services: {
-    postgres: { kind: "postgres", state: "ready", ready_ms: 9, host: "127.0.0.1", port: 20431, url: "u", password: "secret" },
-    mailer: { kind: "generic", state: "ready", host: "127.0.0.1", port: 20433, url: "v", ports: { smtp: 20432, http: 20433 } },
+    postgres: { kind: "postgres", state: "ready", ready_ms: 9, host: "127.0.0.1", port: 20431, password: "secret" },
+    mailer: { kind: "generic", state: "ready", host: "127.0.0.1", port: 20433, ports: { smtp: 20432, http: 20433 } },
   },
   variables: { DATABASE_URL: "postgresql://app:secret@127.0.0.1:20431/shop" },
   timings_ms: { total: 9 },
@@ -41,7 +41,8 @@ function standIn(t, code = "") {
   const calls = join(folder, "calls");
   writeFileSync(calls, "");
   const program = `
-    const args = process.argv.slice(1), calls = ${JSON.stringify(calls)}, report = ${JSON.stringify(REPORT)}, error = ${JSON.stringify(ERROR)};
+    const args = process.argv.slice(1), calls = ${JSON.stringify(calls)};
+    const report = ${JSON.stringify(REPORT)}, error = ${JSON.stringify(ERROR)};
     const note = (what) => require("fs").appendFileSync(calls, JSON.stringify(what) + "\\n");
     const print = (what) => console.log(JSON.stringify(what));
     const fail = (error) => { console.error(JSON.stringify({ error })); process.exitCode = error.exit; };
@@ -78,15 +79,20 @@ test("what is kept is of no session, and is not ended", async (t) => {
 });
 
 test("this process is one session, which ends with the last of its uses", async (t) => {
-  const { command, said } = standIn(t, `if (args[0] === "down") note({ session: process.env.ENVCTL_SESSION }); print(report)`);
+  const code = `
+    const end = () => { note({ session: process.env.ENVCTL_SESSION }); print({}); };
+    args[0] === "up" ? print(report) : setTimeout(end, 100); // a removal takes its time`;
+  const { command, said } = standIn(t, code);
   const [one, other] = [await up({ command }), await up({ command })];
 
   await Promise.all([one.close(), one.close()]);
   const before = said().map(([verb]) => verb);
-  await other.close();
+  const [, again] = await Promise.all([other.close(), up({ command })]);
+  await again.close();
 
   assert.deepEqual(before, ["up", "up"]);
-  assert.deepEqual(said().slice(2), [END, { session: "5e55" }]);
+  const ended = [END, { session: "5e55" }];
+  assert.deepEqual(said().slice(2), [...ended, ["up", SESSION, "--format=json"], ...ended]);
 });
 
 test("services are found by name and by kind, without their passwords where they are printed", async (t) => {
@@ -94,7 +100,8 @@ test("services are found by name and by kind, without their passwords where they
 
   const { postgres, services, variables } = environment;
   assert.equal(postgres, services.postgres);
-  assert.deepEqual({ ...postgres }, { service: "postgres", kind: "postgres", host: "127.0.0.1", port: 20431, url: "u", password: "secret" });
+  const reached = { service: "postgres", kind: "postgres", host: "127.0.0.1", port: 20431, password: "secret" };
+  assert.deepEqual({ ...postgres }, reached);
   assert.equal(services.mailer.ports.smtp, 20432);
   assert.deepEqual(variables, { ...REPORT.variables, ENVCTL_SESSION: "5e55" });
   assert.doesNotMatch(inspect({ environment, postgres }), /secret/);

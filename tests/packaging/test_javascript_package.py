@@ -28,7 +28,7 @@ def run(*command: str) -> str:
 
 def test_its_own_tests_pass() -> None:
     """How envctl is called, what becomes of its answers and errors, and what a Ctrl-C does: js/test."""
-    out = run("node", "--test")
+    out = run("node", "--test", "--test-reporter=tap")
     assert "\n# fail 0\n" in out, out
     assert "\n# pass 0\n" not in out, out
 
