@@ -106,12 +106,15 @@ def shielded(left: Callable[[], Sequence[str]] = _nothing) -> Iterator[None]:
 
 @contextmanager
 def farewell(callback: Callable[[], None]) -> Iterator[None]:
-    """Call `callback` before the program is ended by a second signal: to give a terminal its cursor back."""
+    """Call `callback` before the program is ended by a second signal: to give a terminal its cursor back.
+
+    Blocks need not be nested: one that was entered later may end later.
+    """
     _state.farewells.append(callback)
     try:
         yield
     finally:
-        _state.farewells.pop()
+        _state.farewells.remove(callback)
 
 
 def _take_delayed() -> bool:
