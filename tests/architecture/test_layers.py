@@ -14,6 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("doctor",),
     ("api", "running", "reaper"),
     ("environment", "fleet"),
+    ("artifacts",),
     ("creation", "reuse", "live", "inside", "provisional", "listing"),
     ("session",),
     ("bringup", "teardown", "rendering", "unchanged"),

@@ -23,7 +23,7 @@ def test_public_names_are_few_and_exist() -> None:
 def test_everything_else_is_not_public() -> None:
     """Beside the names in `__all__` and its own submodules the package shows nothing."""
     rooms = {module.split(".")[1] for module in source.modules() if module != "envctl"}
-    shown = {name for name in vars(envctl) if not name.startswith("_")}
+    shown = {name for name in vars(envctl) if not name.startswith(("_", "@"))}  # @: pytest's
     assert shown <= {*envctl.__all__, *rooms, "annotations"}
 
 

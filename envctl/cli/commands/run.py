@@ -54,10 +54,11 @@ def command_line(
     wishes = RunWishes(keep, keep_failed, fresh, ttl_s, settings.timeout_s, folder)
     try:
         return _run(settings, Run(settings.selection(), wishes), command_words)
-    except (Interrupted, CommandNotFound, CommandNotExecutable):
+    except Interrupted:
         raise
     except EnvctlError as error:
-        error.exit_as = _FAILED
+        if not isinstance(error, CommandNotFound | CommandNotExecutable):  # they have codes of their own
+            error.exit_as = _FAILED
         raise
 
 
