@@ -41,6 +41,7 @@
         PortsExhausted      PORTS_EXHAUSTED
       NetworkError                              82
         SubnetsExhausted    SUBNETS_EXHAUSTED
+        AddressUnreachable  ADDRESS_UNREACHABLE
       ImageError                                83
         ImageAbsent         IMAGE_ABSENT
         ImageDenied         IMAGE_DENIED
@@ -474,6 +475,15 @@ class SubnetsExhausted(NetworkError):
     """
 
     code = "SUBNETS_EXHAUSTED"
+
+
+class AddressUnreachable(NetworkError):
+    """We run in a container of the Docker engine, and no address of its machine can be reached from inside.
+
+    Fix: run the job with `--network host` or in a bridge network; or set `publish_address` to an address it reaches.
+    """
+
+    code = "ADDRESS_UNREACHABLE"
 
 
 class ImageError(EnvctlError):

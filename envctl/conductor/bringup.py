@@ -104,7 +104,9 @@ class BringUp:
         keep_secret(credentials)
         if credentials != stack.credentials:
             registry.set_credentials(stack.id, credentials)
-        local, wanted = self.capabilities.local, _wanted(spec)
+        wanted = _wanted(spec)
+        # Processes are on this machine, whosever the engine is.
+        local = self.capabilities.local or any(service.process for service in spec.services.values())
         # Only a fixed port can be refused for good, and only then its holder's name is worth a question.
         taken = self.engine.published(stack) if any(want.fixed_host_port for want in wanted) else {}
         leases = registry.lease_ports(stack.id, wanted, scope=self._scope, taken=taken, bind_check=local)
@@ -169,11 +171,17 @@ class BringUp:
             except BaseException as error:
                 start.cancel()
                 if isinstance(error, ServiceNotReady):
-                    error.fix = (*_listening(error, self.place.spec), *error.fix)
+                    self._explain(error, stack)
                 raise
             self.timings_ms["start"] = round((clock.monotonic_s() - began_s) * 1000)
             self._check_portless(stack)
         return readiness
+
+    def _explain(self, error: ServiceNotReady, stack: Stack) -> None:
+        from envctl.conductor import reaching
+
+        error.fix = (*_listening(error, self.place.spec), *error.fix)
+        reaching.explain(error, self.place.spec, stack, self.capabilities)
 
     def _probes(self, stack: Stack, starting: Collection[str]) -> dict[str, Probe]:
         reach = connections.outside(self.place.spec, stack)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from envctl.conductor import gather, record, session, teardown
+from envctl.conductor import record, session, teardown
 from envctl.conductor.bringup import BringUp
 from envctl.conductor.place import Place
 from envctl.host import clock
 from envctl.host.locks import Lock
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import LOOPBACK, Capabilities, EnvironmentState
+from envctl.plan.addresses import addresses
 from envctl.report import EnvironmentReport, Progress
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
     engine = place.engine(found, planning=True)
     place.identity()  # a broken configuration is told before the engine is asked
     known = place.choice.version if found is None and place.choice else None
-    capabilities = engine.capabilities(known or None)
+    capabilities = engine.seen_from_here(engine.capabilities(known or None))
     try:
         if found is None:
             found = _claim(place, engine, capabilities, progress)
@@ -81,8 +82,10 @@ def _cleared(place: Place, found: EnvironmentRecord | None, progress: Progress) 
 def _claim(place: Place, engine: Engine, capabilities: Capabilities, progress: Progress) -> EnvironmentRecord:
     """The intent: written down before anything is created."""
     spec = place.spec
-    host, publish_address = gather.addresses(spec, capabilities)
-    if publish_address != LOOPBACK:
+    host, publish_address = addresses(spec, capabilities)
+    if capabilities.vantage and publish_address == capabilities.publish_address:
+        progress.note(capabilities.vantage)
+    elif publish_address != LOOPBACK:
         progress.note(f"warning: ports are published on {publish_address}, where others may reach them")
     if place.choice:
         progress.note(f"engine {place.choice.reason}")

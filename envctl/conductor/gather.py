@@ -11,7 +11,7 @@ from envctl import kinds
 from envctl.conductor.place import Place, owner_name
 from envctl.host import assets, clock, owner
 from envctl.host.registry import EnvironmentRecord
-from envctl.model import LOOPBACK, Capabilities, EnvironmentSpec, EnvironmentState, Observed, Stack
+from envctl.model import Capabilities, EnvironmentSpec, EnvironmentState, Observed, Stack
 from envctl.plan.document import image_of
 from envctl.plan.facts import Facts, KindAssets
 from envctl.plan.processes import is_process
@@ -55,18 +55,6 @@ def facts_for(
     references = [image_of(service, facts) for service in contained]
     present = engine.images_present(references) if images and references else {}
     return replace(facts, images=present, observed=look.result() if look else Observed())
-
-
-def addresses(spec: EnvironmentSpec, capabilities: Capabilities) -> tuple[str, str]:
-    """The address clients use, and the one ports are published on.
-
-    Loopback, unless the user chose otherwise. A remote engine's loopback is of no use to us: there it is the address
-    at which the engine itself is reached, and no other.
-    """
-    if spec.publish_address == LOOPBACK:
-        return capabilities.host, capabilities.host
-    everywhere = spec.publish_address in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-    return (capabilities.host if everywhere else spec.publish_address), spec.publish_address
 
 
 def unclaimed(place: Place, engine: Engine) -> EnvironmentRecord:

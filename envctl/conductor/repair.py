@@ -29,7 +29,7 @@ def from_labels(registry: Registry, environ: Mapping[str, str]) -> tuple[str, ..
     for name in engines.names():
         engine = with_processes(engines.create(name, environ), paths.state_dir(environ), environ)
         try:
-            scope = port_scope(engine.address, local=engine.capabilities().local)
+            scope = port_scope(engine.address, local=engine.seen_from_here(engine.capabilities()).local)
             found = engine.find_all(registry.registry_id)
         except EngineUnavailable:
             complete = False

@@ -15,8 +15,10 @@ from envctl.engines.docker import cli, versions
 from envctl.engines.docker.endpoint import Endpoint, resolve
 from envctl.errors import EngineTimeout, EnvctlError, ImageAbsent, Interrupted
 from envctl.host import clock
+from envctl.host.config import default_spec
 from envctl.model import EnvironmentSpec, ServiceSpec
 from envctl.plan import obtaining
+from envctl.plan.addresses import addresses
 
 LIMIT_S = 2.5
 
@@ -67,6 +69,7 @@ class Docker:
     def _told(self) -> Iterator[Finding]:
         yield from _versions(self._answers)
         yield from _daemon(self._answers)
+        yield from _ports(self._endpoint, self._answers, self._spec)
         yield from _images(self._answers, self._spec)
 
 
@@ -143,6 +146,25 @@ def _daemon(answers: _Answers) -> Iterator[Finding]:
     for proxy in ("HttpProxy", "HttpsProxy"):
         if info.get(proxy):
             yield Finding("docker", proxy, str(info[proxy]))
+
+
+def _ports(endpoint: Endpoint, answers: _Answers, spec: EnvironmentSpec | None) -> Iterator[Finding]:
+    """Where the ports of services are found from here."""
+    from envctl.engines.compose import ComposeEngine
+
+    engine = ComposeEngine(endpoint)
+    try:
+        server = answers.json("engine").get("Server") or {}
+        capabilities = engine.seen_from_here(engine.capabilities(str(server.get("Version", "unknown"))))
+    except EnvctlError:
+        return  # the engine does not answer, or is too old, which was said
+    try:
+        host, published = addresses(spec or default_spec(), capabilities)
+    except EnvctlError as error:
+        yield Finding.of_error("docker", "ports", error)
+        return
+    told = f"at {host}" if host == published else f"at {host}, published on {published}"
+    yield Finding("docker", "ports", ": ".join(filter(None, (told, capabilities.vantage))))
 
 
 def _told_of(info: Mapping[str, Any]) -> str:

@@ -87,6 +87,10 @@ class Engine(Protocol):
         """What it can do. With the `version` that was recorded the engine is not asked."""
         ...
 
+    def seen_from_here(self, capabilities: Capabilities) -> Capabilities:
+        """The same capabilities, with the address at which clients who stand where we do find published ports."""
+        ...
+
     def survey(self, stack: Stack, registry_id: str, *, whole: bool) -> Survey:
         """Begin to look at a stack: its services, or (`whole`) also its networks, volumes and foreign objects."""
         ...

@@ -89,7 +89,14 @@ class ComposeEngine:
             start_interval=major >= _START_INTERVAL_SINCE,
             local=self._where.is_local,
             host=self._where.host,
+            publish_address=self._where.host,
         )
+
+    def seen_from_here(self, capabilities: Capabilities) -> Capabilities:
+        """The same with the address to use; asks the engine where we may run in one of its containers."""
+        from envctl.engines.docker import vantage
+
+        return vantage.seen_from_here(self._where, capabilities)
 
     def survey(self, stack: Stack, registry_id: str, *, whole: bool) -> objects.Look:
         """Begin a look at the stack."""

@@ -44,6 +44,10 @@ class EmbeddedEngine:
             engine=self.name, containers=False, builds=False, inline_configs=False, start_interval=False
         )
 
+    def seen_from_here(self, capabilities: Capabilities) -> Capabilities:
+        """The same: who runs the processes reaches them."""
+        return capabilities
+
     def published(self, stack: Stack) -> Mapping[int, str]:
         """None: a port that another process has is found by trying it."""
         return {}

@@ -20,6 +20,9 @@ class Capabilities:
         start_interval: Whether a healthcheck's `start_interval` is honoured (Engine ≥ 25).
         local: Whether its ports are opened on this machine, so that they can be checked and guarded here.
         host: The address clients use.
+        publish_address: The address of the engine's machine on which ports are published for them.
+        vantage: Where we stand, in a sentence for people, where that decided those two addresses; else "".
+        obstacle: Why no address can be found that clients here would reach, "" where there is one.
     """
 
     engine: str
@@ -30,3 +33,6 @@ class Capabilities:
     start_interval: bool = True
     local: bool = True
     host: str = LOOPBACK
+    publish_address: str = LOOPBACK
+    vantage: str = ""
+    obstacle: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from envctl import kinds
-from envctl.model import Connection, EnvironmentSpec, Stack
+from envctl.model import LOOPBACK, Connection, EnvironmentSpec, ServiceSpec, Stack
 
 
 def outside(spec: EnvironmentSpec, stack: Stack) -> dict[str, Connection]:
@@ -15,8 +15,13 @@ def outside(spec: EnvironmentSpec, stack: Stack) -> dict[str, Connection]:
         leased = {lease.port_name: lease.host_port for lease in stack.ports if lease.service == name}
         ports = {port.name: leased[port.name] for port in service.ports}
         secrets = stack.credentials.get(name, {})
-        found[name] = kinds.get(service.kind).connection(service, stack.host, ports, secrets)
+        found[name] = kinds.get(service.kind).connection(service, host_of(service, stack), ports, secrets)
     return found
+
+
+def host_of(service: ServiceSpec, stack: Stack) -> str:
+    """The address of a service: a process of this machine is here, wherever the engine is."""
+    return LOOPBACK if service.process else stack.host
 
 
 def inside(spec: EnvironmentSpec, credentials: Mapping[str, Mapping[str, str]]) -> dict[str, Connection]:

@@ -15,7 +15,7 @@ from typing import Any
 from envctl import kinds
 from envctl.kinds.base import needs_container
 from envctl.model import Capabilities, Connection, EnvironmentSpec, ServiceSpec, Surroundings
-from envctl.plan import digest, references, secrets
+from envctl.plan import connections, digest, references, secrets
 from envctl.plan.facts import Facts
 from envctl.plan.labels import LABEL_PREFIX
 from envctl.plan.variables import variables
@@ -101,7 +101,7 @@ def _reach(spec: EnvironmentSpec, facts: Facts) -> dict[str, Connection]:
         leases = {port.name: facts.stack.lease(name, port.name) for port in service.ports}
         ports = {port: lease.host_port if lease else _ANY_PORT for port, lease in leases.items()}
         kind = kinds.get(service.kind)
-        found[name] = kind.connection(service, facts.stack.host, ports, markers.get(name, {}))
+        found[name] = kind.connection(service, connections.host_of(service, facts.stack), ports, markers.get(name, {}))
     return found
 
 

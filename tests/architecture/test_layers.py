@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bringup", "teardown", "rendering", "unchanged"),
     ("gather", "target"),
     ("place",),
-    ("record", "repair", "sweeping", "gone"),
+    ("reaching", "record", "repair", "sweeping", "gone"),
     ("conductor",),
     ("engines",),
     ("kinds.probe",),

@@ -30,6 +30,7 @@ class FakeDocker:
         compose: What the plugin says it is.
         images: Image → answer to the question whether it is there; PRESENT where nothing is said.
         registry: Image → answer to the question whether it can be had; NO_NETWORK where nothing is said.
+        others: Path → answer to any other question: "/containers/3f2a…/json"; 404 where nothing is said.
         delay_s: How long it thinks before each answer.
         asked: The paths of all requests.
     """
@@ -38,6 +39,7 @@ class FakeDocker:
     compose: str = "2.29.1"
     images: dict[str, tuple[int, object]] = field(default_factory=dict)
     registry: dict[str, tuple[int, object]] = field(default_factory=dict)
+    others: dict[str, object] = field(default_factory=dict)
     delay_s: float = 0.0
     asked: list[str] = field(default_factory=list)
 
@@ -108,4 +110,6 @@ class FakeDocker:
             return 200, {"Version": self.version}
         if path.startswith("/images/"):
             return self.images.get(image, PRESENT)
-        return self.registry.get(image, NO_NETWORK)
+        if path.startswith("/distribution/"):
+            return self.registry.get(image, NO_NETWORK)
+        return (200, self.others[path]) if path in self.others else (404, {"message": "No such thing"})

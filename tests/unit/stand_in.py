@@ -74,6 +74,10 @@ class StandIn:
         self._answer()
         return Capabilities(engine=self.name, version="29.0", start_interval=True, local=True, host="127.0.0.1")
 
+    def seen_from_here(self, capabilities: Capabilities) -> Capabilities:
+        """The same."""
+        return capabilities
+
     def find_all(self, registry_id: str) -> list[Found]:
         """The stacks."""
         self._answer()

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from envctl.engines.choosing import images
-from envctl.engines.docker import plugin, versions
+from envctl.engines.docker import plugin, vantage, versions
 from envctl.engines.docker.direct import Question
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EngineFailed
 from envctl.host import clock
-from envctl.model import EnvironmentSpec
+from envctl.model import Capabilities, EnvironmentSpec
+from envctl.plan.addresses import addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ def examine(engine: Question, environ: Mapping[str, str], spec: EnvironmentSpec,
         EngineUnavailable: It does not answer in time, or Compose is missing.
         EngineTooOld: One of the two is older than envctl needs.
         EngineDenied: This user may not use it.
+        AddressUnreachable: No port that it publishes can be reached from here.
     """
     wanted = images.wanted(spec)
     asked: dict[str, Question] = {}
@@ -65,7 +67,14 @@ def examine(engine: Question, environ: Mapping[str, str], spec: EnvironmentSpec,
     ):
         if error := versions.too_old(name, found, oldest):
             raise error
+    _check_reach(engine.endpoint, spec)
     return Usable(engine.endpoint, version, images.lacks(wanted, present))
+
+
+def _check_reach(endpoint: Endpoint, spec: EnvironmentSpec) -> None:
+    """Raises AddressUnreachable: we are in a container of the engine, with no way to its machine."""
+    plain = Capabilities("compose", local=endpoint.is_local, host=endpoint.host, publish_address=endpoint.host)
+    addresses(spec, vantage.seen_from_here(endpoint, plain))
 
 
 def _version(text: str) -> str:

@@ -109,6 +109,14 @@ _TABLE = (
         "or load the image by hand: docker load < image.tar",
     ),
     _row(
+        r"cannot assign requested address|can't assign requested address",
+        errors.EngineFailed,
+        "the engine's machine does not have the address that ports are to be published on",
+        "name one that it has: publish_address in envctl.yaml; 0.0.0.0 is all of them, for whoever reaches the machine",
+        "or reach the engine directly: DOCKER_HOST also says where its ports are looked for",
+        "if the environment was brought up from elsewhere: envctl down, then envctl up",
+    ),
+    _row(
         r"no space left on device",
         errors.DiskFull,
         "the engine's disk is full",

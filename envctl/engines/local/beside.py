@@ -38,6 +38,10 @@ class Beside:
         """What the engine of containers can do."""
         return self._containers.capabilities(version)
 
+    def seen_from_here(self, capabilities: Capabilities) -> Capabilities:
+        """As the engine of containers has it; processes are always at 127.0.0.1."""
+        return self._containers.seen_from_here(capabilities)
+
     def published(self, stack: Stack) -> Mapping[int, str]:
         """Host ports that other containers have."""
         return self._containers.published(stack)

@@ -107,6 +107,14 @@ CALLS = [
     ),
     ("fork/exec /usr/bin/docker: resource temporarily unavailable", errors.OsLimit),
     ("accept unix /var/run/docker.sock: accept4: too many open files", errors.OsLimit),
+    # docker 26.1.5, published on an address that is another machine's
+    (
+        (
+            "Error response from daemon: driver failed programming external connectivity on endpoint a (1a6c0624b289): "
+            "Error starting userland proxy: listen tcp4 10.99.99.99:12345: bind: cannot assign requested address"
+        ),
+        errors.EngineFailed,
+    ),
     # nobody knows
     ("something nobody has ever seen", errors.EngineFailed),
     ("", errors.EngineFailed),
