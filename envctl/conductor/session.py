@@ -29,16 +29,19 @@ _LOCK_LIMIT_S = 90.0
 def begun(place: Place, progress: Progress) -> Iterator[None]:
     """Begin the session that is wished for where its environment is up already; end it where the block fails.
 
-    A new environment's session begins with the environment, by `Registry.claim`.
+    A new environment's session begins with the environment, by `Registry.claim`. One that had begun before stays.
     """
     request = place.wishes.session
     if request is None:
         yield
         return
+    is_new = place.registry.find_session(request.id) is None
     place.registry.attach(place.key, request)
     try:
         yield
     except BaseException:
+        if not is_new:
+            raise
         with shielded():
             environ, keep = place.selection.environ, place.wishes.keep_failed
             end(place.state, place.registry, environ, request.id, keep=keep, progress=progress)
