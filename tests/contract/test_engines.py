@@ -116,6 +116,22 @@ def test_commands_agree(shop: Shop) -> None:
     assert listed["checkout"] == str(shop.project.root)
 
 
+def test_ls_tells_what_data_takes(shop: Shop) -> None:
+    """What tests write counts soon after, in a list that is not slower for it."""
+
+    def size() -> int:
+        (listed,) = shop.ask("ls")["environments"]
+        return listed["disk_bytes"] or 0
+
+    before = eventually(size, limit_s=20)
+    with psycopg.connect(shop.env["DATABASE_URL"], autocommit=True) as postgres:
+        postgres.execute("CREATE TABLE heavy AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 4000) AS n")
+        try:
+            assert eventually(lambda: size() > before + 3_000_000 > 3_000_000, limit_s=20)
+        finally:
+            postgres.execute("DROP TABLE heavy")
+
+
 def test_passwords_are_needed(shop: Shop) -> None:
     """No service lets anybody in without this environment's password."""
     wrong = shop.env["DATABASE_URL"].replace(shop.env["PGPASSWORD"], "c0ffee" * 4)
