@@ -25,14 +25,20 @@ from envctl.report import EnvironmentReport, Progress, Removal
 _LOCK_LIMIT_S = 90.0
 
 
-def list_environments(environ: Mapping[str, str]) -> list[EnvironmentReport]:
-    """Every environment of this registry: as recorded, corrected by what its engine tells, with its size and users."""
+def list_environments(environ: Mapping[str, str], *, sizes_limit_s: float | None = None) -> list[EnvironmentReport]:
+    """Every environment of this registry: as recorded, corrected by what its engine tells, with its size and users.
+
+    Args:
+        environ: The caller's variables.
+        sizes_limit_s: How long to wait for sizes, or None for no longer than a quick list can.
+    """
     registry = _registry(environ)
     if registry is None:
         return []
     from envctl.conductor import listing
 
-    return listing.reports(registry, paths.state_dir(environ), environ)
+    limit_s = listing.SIZES_LIMIT_S if sizes_limit_s is None else sizes_limit_s
+    return listing.reports(registry, paths.state_dir(environ), environ, sizes_limit_s=limit_s)
 
 
 # -- removing ------------------------------------------------------------------------------------------------------

@@ -1,11 +1,11 @@
 """List every environment of this machine.
 
 With its branch, age, ports, what its data takes on disk, and who uses it. A star stands before those of the checkout
-and branch you are in. Sizes that are not known within a moment are left out, as are columns without any value.
+and branch you are in. Sizes that are not known within a moment are left out, unless `--sizes` is given.
 
 Examples:
   envctl ls
-  envctl ls --format json
+  envctl ls --sizes --format json
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+
+import click
 
 from envctl import fleet
 from envctl.cli import output
@@ -27,14 +29,16 @@ from envctl.host.terminal import escape
 from envctl.report import EnvironmentReport
 
 _FORMATS = ("table", "json")
+_SIZES_LIMIT_S = 30.0
 _HEADERS = ("NAME", "BRANCH", "STATE", "AGE", "EXPIRES", "PORTS", "DISK", "OWNER")
 
 
 @command(__doc__, selects=False, formats=_FORMATS)
-def command_line(settings: Settings) -> None:
+@click.option("--sizes", is_flag=True, help="Wait until all sizes are known, for 30 s at most.")
+def command_line(settings: Settings, *, sizes: bool) -> None:
     """List them."""
     form = settings.choose_format(_FORMATS)
-    reports = fleet.list_environments(os.environ)
+    reports = fleet.list_environments(os.environ, sizes_limit_s=_SIZES_LIMIT_S if sizes else None)
     if form == "json":
         output.write_json({"environments": [_summary(report) for report in reports]})
     elif reports:

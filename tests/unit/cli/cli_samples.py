@@ -169,8 +169,10 @@ class Conductor:
         self._answer("down", selection=selection, keep_ports=keep_ports, purge=purge, timeout_s=timeout_s, force=force)
         return self.removal
 
-    def list_environments(self, environ: Mapping[str, str]) -> list[EnvironmentReport]:
-        self._answer("ls")
+    def list_environments(
+        self, environ: Mapping[str, str], *, sizes_limit_s: float | None = None
+    ) -> list[EnvironmentReport]:
+        self._answer("ls", sizes_limit_s=sizes_limit_s)
         return [self.result]
 
     def select(self, environ: Mapping[str, str], patterns: Sequence[str] = ()) -> list[EnvironmentReport]:

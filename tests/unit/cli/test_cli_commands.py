@@ -210,6 +210,8 @@ def test_ls_tells_size_and_users(envctl: Call, conductor: Conductor) -> None:
         *("py\x1btest (pid 4121) +1", 47_721_432, "2026-11-22T10:00:00Z", True)
     ]
     assert listed["sessions"][2] == {"id": "9c", "purpose": "envctl run", "pid": 4123}
+    envctl("ls", "--sizes")
+    assert [asked["sizes_limit_s"] for _, asked in conductor.asked[-2:]] == [None, 30.0]
 
 
 def test_logs_are_prefixed_when_there_are_several_services(envctl: Call, conductor: Conductor) -> None:
