@@ -94,6 +94,10 @@ class ComposeEngine:
 
     def seen_from_here(self, capabilities: Capabilities) -> Capabilities:
         """The same with the address to use; asks the engine where we may run in one of its containers."""
+        from envctl.host import container
+
+        if not (capabilities.local and container.is_inside()):
+            return capabilities
         from envctl.engines.docker import vantage
 
         return vantage.seen_from_here(self._where, capabilities)

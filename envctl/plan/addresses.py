@@ -9,7 +9,10 @@ NEARER = (
     "run the job in the network of the engine's machine (docker run --network host), or in a bridge network of the "
     "engine that may connect to that machine"
 )
-BY_NAME = "or name an address of the engine's machine that is reached from here: publish_address in envctl.yaml"
+BY_NAME = (
+    "or name an address of the engine's machine that is reached from here: publish_address in envctl.yaml, or "
+    "DOCKER_HOST=tcp://ADDRESS:PORT"
+)
 
 
 def addresses(spec: EnvironmentSpec, capabilities: Capabilities) -> tuple[str, str]:
