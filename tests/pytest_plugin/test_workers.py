@@ -86,10 +86,11 @@ def test_an_environment_that_is_up_is_used_and_left(make_tests: MakeTests) -> No
 
 
 CRASHING = """
-import os, pytest, time
+import os, pathlib, pytest, time
 
 def others():
-    return {line.split('"')[3] for line in open(os.environ["NOTES"])} - {"gw0", "gw1"}
+    lines = pathlib.Path(os.environ["NOTES"]).read_text().splitlines()
+    return {line.split('"')[3] for line in lines} - {"gw0", "gw1"}
 
 @pytest.mark.parametrize("number", range(8))
 def test_own_data(number, worker_postgres, envctl_environment):

@@ -65,7 +65,7 @@ class PytestProject:
         project.write("support.py", _NOTE)
         project.write("conftest.py", conftest)
         project.write("test_it.py", f"from support import note, sql\n{tests}")
-        project.write("pytest.ini", "[pytest]\naddopts = -p no:cacheprovider\n")
+        project.write("pytest.ini", "[pytest]\naddopts = -p no:cacheprovider\nfilterwarnings = error\n")
         self._notes = project.folder / "notes"
         self._results = project.folder / "results.xml"
         project.environ |= {

@@ -39,6 +39,10 @@ class Store:
         self._pid = 0
         self._file: tuple[int, int] | None = None
 
+    def __del__(self) -> None:
+        with suppress(sqlite3.Error):  # since 3.13 Python warns of connections that are left to it, in a test run too
+            self.close()
+
     @property
     def exists(self) -> bool:
         """Whether there is, or was, a registry."""

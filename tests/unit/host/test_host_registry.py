@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -273,3 +274,10 @@ def test_thousands_of_environments_are_no_burden(state: Path) -> None:
         assert registry.find(key=identity("b1999").key) is not None
         assert clock.monotonic_s() - start < 0.1
         assert len(registry.all()) == 2_001
+
+
+def test_a_registry_that_is_let_go_is_closed(state: Path) -> None:
+    """Who uses it inside of another program need not close it: since 3.13 Python warns of connections left open."""
+    connection = Registry.open(state)._store.connect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
