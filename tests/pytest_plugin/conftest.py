@@ -6,9 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from harness import Project
-from pytest_runs import PytestProject
-
-MakeTests = Callable[..., PytestProject]
+from pytest_runs import MakeTests, PytestProject
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import MakeTests
 from harness import eventually
+from pytest_runs import MakeTests
 
 REPORTS = """
 import pytest

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
-from conftest import MakeTests
 from harness import eventually
+from pytest_runs import MakeTests
 
 ALL = "services: {postgres: {}, redis: {}, websocket: {}}"
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,3 +118,4 @@ class PytestProject:
 
 
 _WORSE = {"failure", "error", "skipped"}
+MakeTests = Callable[..., PytestProject]

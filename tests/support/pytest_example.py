@@ -1,0 +1,63 @@
+"""The example for pytest in a repository of its own, and the session of its README."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from harness import Project
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "pytest"
+_SESSION = re.compile(r"<!-- session -->\n```sh\n(?P<text>.*?)```", re.DOTALL)
+_SUMMARY = re.compile(r"^envctl: \S+ \((?P<engine>\w+)\) was ready in .* s; (?P<fate>.*)$", re.MULTILINE)
+
+
+def put_into(project: Project) -> Project:
+    """Make the project's repository the example."""
+    for file in sorted(EXAMPLE.rglob("*")):
+        name = file.relative_to(EXAMPLE)
+        if file.is_file() and not {".pytest_cache", "__pycache__"} & set(name.parts):
+            project.write(name.as_posix(), file.read_text("utf-8"))
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message=the example")
+    return project
+
+
+def shell(project: Project, script: str) -> str:
+    """What a script prints, with envctl and pytest on its PATH; it must succeed."""
+    own = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{project.environ['PATH']}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_ADDOPTS": f"-p no:cacheprovider --basetemp={project.folder}/basetemp",
+    }
+    done = subprocess.run(
+        ["bash", "-c", f"set -eu\n{script}"],
+        cwd=project.root,
+        env=project.environ | own,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    project.traces.notice()
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def run_session(project: Project, engine: str) -> None:
+    """The README's commands; fails unless each does what the README says."""
+    first, second = [found["text"] for found in _SESSION.finditer((EXAMPLE / "README.md").read_text("utf-8"))]
+    assert first.startswith("pip install --group test\n")  # those of this repository are used
+    out = shell(project, first.removeprefix("pip install --group test\n"))
+    assert "10 passed" in out
+    assert [found.groups() for found in _SUMMARY.finditer(out)] == [(engine, "removed")]
+    project.assert_nothing_left()
+
+    out = shell(project, second.replace("envctl up", f"envctl up --engine {engine}"))
+    assert [int(number) for number in re.findall(r"(\d+) passed", out)] == [10, 6]
+    assert [found.groups() for found in _SUMMARY.finditer(out)] == [(engine, "left up, as it was before")] * 2
+    project.assert_nothing_left()
