@@ -195,6 +195,7 @@ def test_pull_policies(project: Project, registry: FakeRegistry, file_system: by
     assert (error["code"], error["subject"]) == ("IMAGE_ABSENT", {"service": "one", "image": image})
     assert registry.calls == []
     project.up()
+    pulled.append(project.inspect("one")["Image"])  # soon without a name
     registry.add("tiny", with_file(file_system, "mark", b"newer"))
     asked, before = len(registry.calls), project.instances()
     project.up("--pull", "always")
