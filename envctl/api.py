@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ class Environment:
         if report.session is None:
             raise ValueError("the report is of no session")
         self._report, self._selection, self._watcher = report, selection, watcher
+        self._pid = os.getpid()
         self.session: Session = report.session
         self.name = report.identity.name
         self.project = report.identity.project
@@ -147,14 +149,14 @@ class Environment:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+        if os.getpid() == self._pid:  # a fork that leaves the block is not its end
+            self.close()
 
     def _own(self) -> Selection:
-        """This environment and no other, also where the branch has changed since."""
-        return Selection(
-            Path(self._report.identity.checkout),
-            {**self._selection.environ, environment.SESSION_VARIABLE: self.session.id},
-        )
+        """This environment and no other, also where the branch has changed since, or its session has ended."""
+        whose = self._report.identity
+        environ = {**self._selection.environ, environment.SESSION_VARIABLE: self.session.id}
+        return replace(self._selection, environ=environ, branch=whose.branch or None, label=whose.label)
 
     def _dismiss(self) -> None:
         if self._watcher is not None:
@@ -219,8 +221,6 @@ def attach(
     Raises:
         EnvctlError: It could not be brought up.
     """
-    from dataclasses import replace
-
     wishes = replace(wishes, session=request)
     if "." in request.id:
         return Environment(environment.up(selection, progress=progress or Silent(), wishes=wishes), selection, None)

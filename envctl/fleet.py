@@ -154,7 +154,12 @@ class Collected(NamedTuple):
 
 
 def collect(
-    environ: Mapping[str, str], *, progress: Progress, thorough: bool = True, dry_run: bool = False
+    environ: Mapping[str, str],
+    *,
+    progress: Progress,
+    thorough: bool = True,
+    dry_run: bool = False,
+    wait_s: float = 0.0,
 ) -> list[Collected]:
     """Remove what has expired, what was made for runs that have ended, and what has lost its branch or checkout.
 
@@ -166,6 +171,7 @@ def collect(
         thorough: Whether git and the file system are asked too, and interrupted commands count; else only what is
             certain by the registry.
         dry_run: Whether to change nothing.
+        wait_s: How long to wait for a command that works on one, seconds.
     """
     registry = _registry(environ, sweeps=False)
     if registry is None:
@@ -176,8 +182,23 @@ def collect(
         if cause is None:
             continue
         one = Collected(found.identity.name, cause)
-        collected.append(one if dry_run else _collect_one(registry, found, environ, progress, one, thorough=thorough))
+        if not dry_run:
+            collected.append(_collect_one(registry, found, environ, progress, one, thorough=thorough, wait_s=wait_s))
+        elif not _is_worked_on(environ, found):
+            collected.append(one)
     return collected
+
+
+def _is_worked_on(environ: Mapping[str, str], found: EnvironmentRecord) -> bool:
+    from envctl.conductor.place import lock_name
+    from envctl.host import locks
+
+    name = lock_name(found.identity.key)
+    try:
+        with locks.environment_lock(paths.state_dir(environ), name, timeout_s=0.0, purpose="a look at it"):
+            return False
+    except Busy:
+        return True
 
 
 def _due(registry: Registry, found: EnvironmentRecord, *, thorough: bool) -> str | None:
@@ -198,13 +219,14 @@ def _collect_one(
     one: Collected,
     *,
     thorough: bool,
+    wait_s: float,
 ) -> Collected:
     def still_due(now: EnvironmentRecord) -> bool:
         due = now.stack.id == found.stack.id and _due(registry, now, thorough=thorough) is not None
         return due and not registry.begin_removal(now.identity.name, lambda _: False)
 
     try:
-        removals = _remove_one(registry, found, environ, progress, limit_s=0.0, only_if=still_due)
+        removals = _remove_one(registry, found, environ, progress, limit_s=wait_s, only_if=still_due)
     except Interrupted:
         raise
     except Busy:  # somebody works on it: it is in use

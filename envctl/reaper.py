@@ -24,6 +24,7 @@ from envctl.report import Silent
 
 _ASK_AGAIN_S = 0.2
 _GRACE_S = 5.0
+_LOCK_LIMIT_S = 600.0
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -51,11 +52,14 @@ def _end_session(state: Path, environ: dict[str, str], session_id: str, pid: str
     registry = Registry.open(state)
     found = registry.find_session(session_id)
     if found is None:
-        # A worker of the run, which came to its end first, has ended the run's session too.
+        # It was killed while it removed the environment; or a worker of the run, which came to its end first, has
+        # ended the run's session too.
+        fleet.collect(environ, progress=Silent(), thorough=False, wait_s=_LOCK_LIMIT_S)
         heartbeat.path(state, session_id).unlink(missing_ok=True)
         return
     name = found.identity.name
-    with locks.environment_lock(state, lock_name(found.identity.key), timeout_s=600.0, purpose="a killed run's end"):
+    key = lock_name(found.identity.key)
+    with locks.environment_lock(state, key, timeout_s=_LOCK_LIMIT_S, purpose="a killed run's end"):
         pass  # whoever brings it up must have finished, or been ended by the kernel
     session.end(state, registry, environ, session_id, progress=Silent())
     while (now := registry.find(name=name)) is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from envctl import environment
 from envctl.conductor.place import open_place
 from envctl.environment import SESSION_VARIABLE, Selection, Wishes
-from envctl.errors import Interrupted, ProcessNotFound
+from envctl.errors import EnvctlError, Interrupted, ProcessNotFound
 from envctl.host import clock, owner, paths
 from envctl.host.signals import shielded
 from envctl.model import SessionRequest
@@ -32,7 +32,7 @@ _STRAGGLERS_GRACE_S = 2.0
 
 @contextmanager
 def watched(environ: Mapping[str, str], session_id: str, of: Owner) -> Iterator[Watcher]:
-    """Start a watcher before the session begins; it is dismissed where the block fails in good order.
+    """Start a watcher before the session begins; where the block fails, it ends what has not been ended.
 
     Args:
         environ: The caller's variables.
@@ -55,8 +55,24 @@ def watched(environ: Mapping[str, str], session_id: str, of: Owner) -> Iterator[
     try:
         yield watcher
     except BaseException:
-        watcher.dismiss()
+        if _has_ended(state, session_id):
+            watcher.dismiss()
+        else:
+            watcher.leave()
         raise
+
+
+def _has_ended(state: Path, session_id: str) -> bool:
+    """Whether there is certainly nothing left to be done for a session."""
+    from envctl.host.registry import Registry
+
+    try:
+        with Registry.open(state) as registry:
+            return registry.find_session(session_id) is None
+    except Interrupted:
+        raise
+    except EnvctlError:
+        return False
 
 
 def up_for_process(selection: Selection, pid: int, *, progress: Progress, wishes: Wishes) -> EnvironmentReport:
@@ -75,6 +91,10 @@ def up_for_process(selection: Selection, pid: int, *, progress: Progress, wishes
     request = SessionRequest(session_id, owner.command_name(pid) or "a process", of)
     with watched(selection.environ, request.id, of) as watcher:
         report = environment.up(selection, progress=progress, wishes=replace(wishes, session=request))
+        if not owner.is_alive(of):
+            removal = environment.end_session(selection.environ, request.id, progress=progress)
+            state = "removed again" if removal else "the environment was up before, and stays"
+            raise ProcessNotFound(f"process {pid} has ended meanwhile", subject={"pid": pid}, state=state)
         watcher.leave()
     return report
 
@@ -148,6 +168,7 @@ class Run:
         self.code: int | None = None
         self._began_at = clock.now()
         self.interrupted: Interrupted | None = None
+        self._name = ""
         self._variables: dict[str, str] = {}
 
     def up(self, progress: Progress) -> EnvironmentReport:
@@ -158,6 +179,7 @@ class Run:
         with watched(self._selection.environ, request.id, request.owner) as watcher:
             report = environment.up(self._selection, progress=progress, wishes=options)
             self._watcher = watcher
+        self._name = report.identity.name
         self._variables = {**self._selection.environ, **report.variables, SESSION_VARIABLE: request.id}
         return report
 
@@ -210,23 +232,26 @@ class Run:
         Raises:
             Leftovers: Something could not be removed.
         """
-        keep = self._wishes.keep_failed and self.code not in {0, None}
-        with shielded(left=lambda: ["the environment, which is removed in the background"]):
+        with shielded(left=lambda: [f"environment {self._name}"]):
+            self._end_stragglers(progress)  # first: they may use its services
             try:
                 removal = environment.end_session(
-                    self._selection.environ, self._request.id, keep=keep, progress=progress
+                    self._selection.environ, self._request.id, keep=self.keeps_failed, progress=progress
                 )
             finally:
-                self._end_child(progress)
+                if self._child and self.code is None:
+                    self.code = self._child.end(_GRACE_S)
             if self._watcher:
                 self._watcher.dismiss()
         return removal
 
-    def _end_child(self, progress: Progress) -> None:
-        if self._child is None:
-            return
-        if self.code is None:
-            self.code = self._child.end(_GRACE_S)
+    @property
+    def keeps_failed(self) -> bool:
+        """Whether the environment stays because the command failed."""
+        return self._wishes.keep_failed and self.code not in {0, None}
+
+    def _end_stragglers(self, progress: Progress) -> None:
+        if self._child is None or self.code is None:
             return
         for one in self._child.end_stragglers(_STRAGGLERS_GRACE_S):
             progress.note(f"ended what the command left running: {one.name or 'a process'} (pid {one.pid})")

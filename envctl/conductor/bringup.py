@@ -221,6 +221,8 @@ class BringUp:
             ready_ms={name: found.ready_ms for name, found in readiness.items()},
             timings_ms=self.timings_ms,
         )
+        if spec.source != self.found.config_file:  # what runs in it uses the same file
+            self.place.registry.set_config_file(identity.name, spec.source)
         self.place.registry.set_state(identity.name, EnvironmentState.READY, details=known)
         found = self.place.registry.find(name=identity.name)
         if found is None:

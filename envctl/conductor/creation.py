@@ -45,7 +45,7 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
             found = _claim(place, engine, capabilities, progress)
         elif place.wishes.session:
             place.registry.begin_session(found.identity.name, place.wishes.session)
-        elif found.ephemeral:  # somebody wants it up, whoever it was made for
+        elif place.adopts(found):
             place.registry.adopt(found.identity.name)
         place.registry.renew(found.identity.name, place.ttl_s)
         teardown.forget_failure(place, found.identity.name)
@@ -64,13 +64,12 @@ def _cleared(place: Place, found: EnvironmentRecord | None, progress: Progress) 
     if found is None or found.state is EnvironmentState.DOWN:
         return found
     request = place.wishes.session
-    own = request.id if request else ""
     if found.state is EnvironmentState.REMOVING:
         progress.note("finishing the removal that another process left half done")
-    elif found.ephemeral and not [one for one in place.registry.living_sessions(found) if one.id != own]:
+    elif place.registry.is_orphan(found):
         progress.note("removing what a run that was killed has left")
     elif place.wishes.fresh:
-        session.begin_removal(place.registry, found, place.selection.environ, own)
+        session.begin_renewal(place.registry, found, request.id if request else "")
         if request and not found.ephemeral:  # somebody has it up: they get a fresh one too
             place.wishes = replace(place.wishes, session=request._replace(keep=True))
     else:

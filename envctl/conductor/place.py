@@ -104,7 +104,8 @@ class Place:
         if self.selection.given is not None:
             spec = config.given(self.selection.given, self.selection.start, self.selection.environ)
         else:
-            spec = config.load(self.selection.file, self.selection.start, self.selection.environ)
+            file = self.selection.file or self._file_around
+            spec = config.load(file, self.selection.start, self.selection.environ)
         return obtaining.with_policy(spec, self.selection.pull) if self.selection.pull else spec
 
     @cached_property
@@ -120,6 +121,12 @@ class Place:
         found = self.registry.find_session(session_id)
         own = naming.identify(self.checkout, None).checkout
         return found if found is not None and found.identity.checkout == own else None
+
+    @property
+    def _file_around(self) -> Path | None:
+        """The configuration of the environment we are called in: it is used as it was made."""
+        recorded = self.around.config_file if self.around else None
+        return Path(recorded) if recorded else None
 
     @cached_property
     def key(self) -> str:
@@ -138,6 +145,10 @@ class Place:
         if self.around is not None:
             return self.around.identity
         return naming.identify(self.checkout, self.spec.project, self.selection.label)
+
+    def adopts(self, found: EnvironmentRecord) -> bool:
+        """Whether this `up` has what was made for a session stay: somebody wants it up, and not from within it."""
+        return found.ephemeral and self.wishes.session is None and self.around is None
 
     def find(self) -> EnvironmentRecord | None:
         """What is recorded of the environment. Its secrets are masked in everything that is printed from now on."""

@@ -74,42 +74,57 @@ def end(
         Leftovers: Something could not be removed.
         Busy: Another process works on the environment and does not end.
     """
-    with suppress(OSError):
-        heartbeat.path(state, session_id).unlink() if "." not in session_id else None
-    found = registry.find_session(session_id)
-    if found is None:
-        return None
-    name = lock_name(found.identity.key)
-    with locks.environment_lock(
-        state, name, timeout_s=_LOCK_LIMIT_S, purpose="the end of a session", on_wait=progress.note
-    ):
-        gone = registry.end_session(session_id, keep=keep)
-        if gone is None:
-            return None
-        return _remove(state, registry, gone, environ, progress)
+    removal = None
+    if last := registry.end_session(session_id, keep=keep, locked=False):
+        name = lock_name(last.identity.key)
+        with locks.environment_lock(
+            state, name, timeout_s=_LOCK_LIMIT_S, purpose="the end of a session", on_wait=progress.note
+        ):
+            if gone := registry.end_session(session_id, keep=keep):
+                removal = _remove(state, registry, gone, environ, progress)
+    if "." not in session_id:  # last, so that a watcher can tell whether there is something left to be done
+        with suppress(OSError):
+            heartbeat.path(state, session_id).unlink()
+    return removal
 
 
-def begin_removal(registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str], own: str = "") -> None:
+def begin_removal(registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str]) -> None:
     """Mark an environment as being removed, so that no session can begin any more; the caller holds its lock.
 
     Args:
         registry: The registry.
         found: The environment.
         environ: The caller's variables; a command inside a session may end what it runs in.
-        own: The caller's own session, if it has one.
 
     Raises:
         EnvironmentInUse: Somebody else uses it.
     """
-    mine = {own, environ.get(SESSION_VARIABLE, "")}
+    around = environ.get(SESSION_VARIABLE, "")
 
     def is_own(session: Session) -> bool:
-        return family(session) in mine or owner.is_ancestor(session.owner)
+        return family(session) == around or owner.is_ancestor(session.owner)
 
-    others = registry.begin_removal(found.identity.name, is_own)
-    if not others:
-        return
-    raise EnvironmentInUse(
+    if others := registry.begin_removal(found.identity.name, is_own):
+        raise _in_use(found, others)
+
+
+def begin_renewal(registry: Registry, found: EnvironmentRecord, own: str) -> None:
+    """As `begin_removal`, where the environment is made anew: whoever uses it would lose its data and passwords.
+
+    Args:
+        registry: The registry.
+        found: The environment.
+        own: The caller's own session, or "".
+
+    Raises:
+        EnvironmentInUse: Somebody else uses it, be it the command this one runs in.
+    """
+    if others := registry.begin_removal(found.identity.name, lambda session: session.id == own):
+        raise _in_use(found, others)
+
+
+def _in_use(found: EnvironmentRecord, others: Sequence[Session]) -> EnvironmentInUse:
+    return EnvironmentInUse(
         f"{found.identity.name} is in use by {_words(others)}",
         fix=["wait until it ends, or end it", "envctl down --force removes the environment all the same"],
         subject={"environment": found.identity.name, "pids": [session.owner.pid for session in others]},

@@ -57,7 +57,10 @@ def _refreshed(place: Place, before: EnvironmentRecord, reach: Mapping[str, Conn
     now = place.find()
     if now is None or now.state is not EnvironmentState.READY or now.stack.id != before.stack.id:
         return None
-    if now.ephemeral and place.wishes.session is None:  # somebody wants it up, whoever it was made for
+    if place.wishes.session:  # where another process made it only just now, ours has not begun yet
+        if not place.registry.attach(place.key, place.wishes.session):
+            return None
+    elif place.adopts(now):
         place.registry.adopt(now.identity.name)
     place.registry.renew(now.identity.name, place.ttl_s)
     current = variables(now.identity, now.stack.engine, place.spec, reach)

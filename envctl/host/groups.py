@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 
-from envctl.host import clock, owner
-from envctl.model import Owner
+from envctl.host import clock, owner, stragglers
 
 _LOOK_AGAIN_S = 0.02
 
@@ -24,19 +25,29 @@ def end(pid: int, start_ticks: int, grace_s: float) -> bool:
     found = owner.of(pid)
     if found is None or found.start_ticks != start_ticks or not owner.is_alive(found):
         return False
-    _signal(found, signal.SIGTERM)
     until_s = clock.monotonic_s() + grace_s
-    while owner.is_alive(found) and clock.monotonic_s() < until_s:
-        clock.sleep_s(_LOOK_AGAIN_S)
-    _signal(found, signal.SIGKILL)
+    if not _leads(pid):  # it has gone to another group
+        _signal(os.kill, pid, signal.SIGTERM)
+        while owner.is_alive(found) and clock.monotonic_s() < until_s:
+            clock.sleep_s(_LOOK_AGAIN_S)
+        if owner.is_alive(found):
+            _signal(os.kill, pid, signal.SIGKILL)
+        return True
+    for number in (signal.SIGTERM, signal.SIGCONT):  # who is stopped notices nothing else
+        _signal(os.killpg, pid, number)
+    # While a member is left the group's number can be nobody else's, also when the leader has ended.
+    if stragglers.wait_for_end(pid, until_s):
+        _signal(os.killpg, pid, signal.SIGKILL)
     return True
 
 
-def _signal(leader: Owner, number: int) -> None:
+def _leads(pid: int) -> bool:
     try:
-        if os.getpgid(leader.pid) == leader.pid:
-            os.killpg(leader.pid, number)
-        else:
-            os.kill(leader.pid, number)
-    except (ProcessLookupError, PermissionError):
-        return
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
+def _signal(send: Callable[[int, int], None], pid: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        send(pid, number)

@@ -43,6 +43,7 @@ class _State:
     first: int | None = None
     first_at_s: float = 0.0
     delayed: bool = False
+    successors: int = 0
     shields: list[Callable[[], Sequence[str]]] = field(default_factory=list)
     farewells: list[Callable[[], None]] = field(default_factory=list)
 
@@ -117,6 +118,19 @@ def farewell(callback: Callable[[], None]) -> Iterator[None]:
         _state.farewells.remove(callback)
 
 
+@contextmanager
+def outlived() -> Iterator[None]:
+    """Whoever ends the program in this block by a second signal is told that another process does the rest.
+
+    Blocks need not be nested.
+    """
+    _state.successors += 1
+    try:
+        yield
+    finally:
+        _state.successors -= 1
+
+
 def _take_delayed() -> bool:
     """Whether a kept signal is to be raised now: it is, once, when the outermost shield has ended."""
     if _state.shields or not _state.delayed:
@@ -153,8 +167,10 @@ def _abandon(number: int) -> None:
     for callback in _state.farewells:
         with suppress(Exception):
             callback()
-    lines = ["interrupted again: the cleaning up was not finished", *(f"  left   {name}" for name in left)]
-    lines.append("  fix    envctl down")
+    rest, fix = "the cleaning up was not finished", "envctl down"
+    if _state.successors:
+        rest, fix = "a process in the background does the rest", "none needed; envctl ls shows when it is done"
+    lines = [f"interrupted again: {rest}", *(f"  left   {name}" for name in left), f"  fix    {fix}"]
     with suppress(OSError):
         os.write(2, ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
     os._exit(128 + number)

@@ -61,8 +61,8 @@ class Using(Leasing):
         with self._store.transaction(write=False) as connection:
             return tuple(row["id"] for row in connection.execute(query, (of.boot_id, of.pid, of.start_ticks)))
 
-    def end_session(self, session_id: str, *, keep: bool = False) -> EnvironmentRecord | None:
-        """End a session, and with it the sessions whose processes have died.
+    def end_session(self, session_id: str, *, keep: bool = False, locked: bool = True) -> EnvironmentRecord | None:
+        """End a session, and with it the sessions whose processes have died; works on a full disk.
 
         Where it was the last one of an environment that was made for sessions, the environment is marked as being
         removed in the same step, so that nobody can begin another one.
@@ -70,25 +70,33 @@ class Using(Leasing):
         Args:
             session_id: The session; one that has ended already is fine.
             keep: Whether the environment stays from now on, whoever ends.
+            locked: Whether the caller holds the environment's lock. If not, nothing is changed where the environment
+                would have to be removed.
 
         Returns:
-            The environment, if the caller has to remove it now; its lock must be held.
+            The environment, if it is to be removed now.
         """
+        return self._even_if_full(lambda: self._end_session(session_id, keep=keep, locked=locked))
+
+    def _end_session(self, session_id: str, *, keep: bool, locked: bool) -> EnvironmentRecord | None:
         with self._store.transaction(write=True) as connection:
             where = "JOIN sessions u ON u.environment = e.name WHERE u.id = ?"
             found = records.load(connection, where, (session_id,))
             if not found:
                 return None
-            environment = found[0]
+            environment, name = found[0], found[0].identity.name
             dead = [other.id for other in environment.sessions if not self._lives(other)]
+            others = {other.id for other in environment.sessions} - {session_id, *dead}
+            goes = environment.ephemeral and not keep and not others
+            if goes and not locked:
+                return environment
             connection.executemany("DELETE FROM sessions WHERE id = ?", [(session_id,), *((id_,) for id_ in dead)])
             self._write_renewal(connection, environment, environment.ttl_s)
             if keep:
-                connection.execute("UPDATE environments SET ephemeral = 0 WHERE name = ?", (environment.identity.name,))
-            remaining = {other.id for other in environment.sessions} - {session_id, *dead}
-            if keep or remaining or not environment.ephemeral:
+                connection.execute("UPDATE environments SET ephemeral = 0 WHERE name = ?", (name,))
+            if not goes:
                 return None
-            _mark_removing(connection, environment.identity.name)
+            _mark_removing(connection, name)
             return environment
 
     def begin_removal(self, name: str, is_own: Callable[[Session], bool]) -> tuple[Session, ...]:

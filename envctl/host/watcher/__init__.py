@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from envctl.host import background, heartbeat, paths
+from envctl.host import background, heartbeat, paths, signals
+from envctl.host.files import cannot_write
 from envctl.model import Owner
 
 _PROGRAM = Path(__file__).with_name("run.py")
@@ -30,14 +31,19 @@ class Watcher:
         environ: The caller's variables; the reaper needs those that lead to the engine.
 
     Raises:
+        CannotWrite: There is no room for its heartbeat's folder.
         OSError: It cannot be started.
     """
 
     def __init__(self, state: Path, session_id: str, owner: Owner, environ: Mapping[str, str]) -> None:
         beat = heartbeat.path(state, session_id)
-        paths.make_private(beat.parent)
-        reader, self._pipe = os.pipe()
+        try:
+            paths.make_private(beat.parent)
+        except OSError as error:
+            raise cannot_write(beat.parent, error) from error
         own = owner.pid == os.getpid()
+        self._announced = ExitStack()
+        reader, self._pipe = os.pipe()
         reaper = [*background.python(_REAPER), "session", str(state), session_id]
         watched = [str(owner.pid), str(owner.start_ticks), "pipe" if own else "process"]
         program = [sys.executable, *_OPTIONS, str(_PROGRAM), str(beat), str(heartbeat.BEAT_S), *watched, *reaper]
@@ -48,6 +54,8 @@ class Watcher:
             raise
         finally:
             os.close(reader)
+        if own:
+            self._announced.enter_context(signals.outlived())
 
     def child(self, pid: int, start_ticks: int) -> None:
         """Tell it of a program whose process group is to be ended if we are killed."""
@@ -58,13 +66,13 @@ class Watcher:
         if self._pipe < 0:
             return
         self._tell("done\n")
-        os.close(self._pipe)
-        self._pipe = -1
+        self.leave()
         with suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
 
     def leave(self) -> None:
-        """Let it go on by itself: it watches another process than this one."""
+        """Let it go on by itself. One that watches us takes it for our end, and ends the session."""
+        self._announced.close()
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1

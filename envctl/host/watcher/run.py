@@ -4,6 +4,7 @@ Arguments: FILE SECONDS PID TICKS pipe|process COMMAND…
 """
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -11,37 +12,46 @@ import sys
 import time
 
 _DEAD = "ZX"
-_CHECK_S = 1.0  # where the kernel cannot tell of another process's end
+_CHECK_S = 1.0  # of another process nobody tells us anything over the pipe
 
 
 def main(file: str, beat_s: float, pid: int, ticks: int, own: bool, command: list[str]) -> None:  # noqa: FBT001
-    """Watch process `pid` until it is gone, or says over the pipe that all is done; then become `command`."""
+    """Watch process `pid` until it is gone, or its session has ended in good order; if not so, become `command`."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they mean the one who is watched, and its end is what we wait for
     os.chdir("/")
-    _beat(file, first=True)
+    beat = _take(file)
+    if beat is None:
+        return
+    told = _wait(beat, beat_s, pid, ticks, own)
+    if b"done" in told.split(b"\n"):
+        with contextlib.suppress(OSError):
+            os.unlink(file)  # noqa: PTH108
+    elif not _is_gone(beat):
+        os.execv(command[0], [*command, *_child(told)])  # noqa: S606 - our own command
+
+
+def _wait(beat: int, beat_s: float, pid: int, ticks: int, own: bool) -> bytes:  # noqa: FBT001
+    """Wait until the process or its session has ended; what was told meanwhile over the pipe."""
     told = b""
     poll = select.poll()
     poll.register(0, select.POLLIN | select.POLLHUP)
     process = _open(pid, ticks)
     if process >= 0:
         poll.register(process, select.POLLIN)
-    step_s = beat_s if own or process >= 0 else _CHECK_S
-    while _lives(pid, ticks):
-        ready = {fd for fd, _ in poll.poll(step_s * 1000)}
-        if 0 in ready:
+    step_s, next_s = (beat_s if own else _CHECK_S), 0.0
+    while _lives(pid, ticks) and not _is_gone(beat):
+        if time.monotonic() >= next_s:
+            _write(beat)
+            next_s = time.monotonic() + beat_s
+        if 0 in {fd for fd, _ in poll.poll(step_s * 1000)}:
             data = os.read(0, 4096)
             told += data
-            if b"done" in told.split(b"\n"):
-                _forget(file)
-                return
-            if not data and own:
+            if b"done" in told.split(b"\n") or (own and not data):
                 break
             if not data:
                 poll.unregister(0)  # who started us goes on with something else
-        if not ready and not _beat(file):
-            return  # the session has ended in good order
-    os.execv(command[0], [*command, *_child(told)])  # noqa: S606 - our own command
+    return told
 
 
 def _open(pid: int, ticks: int) -> int:
@@ -73,25 +83,31 @@ def _lives(pid: int, ticks: int) -> bool:
     return True
 
 
-def _beat(file: str, *, first: bool = False) -> bool:
-    """Write down that we are there; whether the file was still there, which goes with the session."""
-    flags = os.O_WRONLY | os.O_TRUNC | (os.O_CREAT if first else 0)
+def _take(file: str) -> "int | None":
+    """The heartbeat's file, -1 where there can be none (a full disk), or None where another watcher has it."""
     try:
-        fd = os.open(file, flags, 0o600)
-    except FileNotFoundError:
-        return False
+        beat = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError:
-        return True
+        return -1
+    try:
+        fcntl.flock(beat, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    except OSError:
+        pass
+    return beat
+
+
+def _write(beat: int) -> None:
+    """Write down that we are there."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     with contextlib.suppress(OSError):
-        os.write(fd, b"%d" % time.clock_gettime(clock))
-    os.close(fd)
-    return True
+        os.pwrite(beat, b"%d" % time.clock_gettime(clock), 0)
 
 
-def _forget(file: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(file)  # noqa: PTH108
+def _is_gone(beat: int) -> bool:
+    """Whether the heartbeat's file is gone, as it is when the session has ended in good order."""
+    return beat >= 0 and os.fstat(beat).st_nlink == 0
 
 
 def _child(told: bytes) -> list[str]:
