@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import doc_session
 import pytest
 from harness import Project
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
-_BLOCK = re.compile(r"<!-- (?P<what>session|file: (?P<name>\S+)) -->\n```\w+\n(?P<text>.*?)```", re.DOTALL)
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -49,25 +45,10 @@ def test_readme_session(make_project: Callable[..., Project], node_modules: Path
     Whether there is Docker decides alone which engine it runs on: nothing else is different.
     """
     project = make_project(engine=engine)
-    blocks = list(_BLOCK.finditer(README))
-    for block in blocks:
-        if block["name"]:
-            project.write(block["name"], block["text"])
     project.allow_files("envctl.yaml", ".envctl.schema.json", ".env.test")  # what the session writes
     (project.root / "node_modules").symlink_to(node_modules)
-    script = "set -eu\n" + "\n".join(block["text"] for block in blocks if block["what"] == "session")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{project.environ['PATH']}"
-    assert bool(shutil.which("docker", path=path)) == (engine == "compose")
-    shell = subprocess.run(
-        ["bash", "-c", script],
-        cwd=project.root,
-        env={**project.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert shell.returncode == 0, shell.stdout + shell.stderr
+    assert bool(shutil.which("docker", path=doc_session.path_of(project))) == (engine == "compose")
+    shell = doc_session.follow(project, README, limit_s=300)
     assert "python: all three work" in shell.stdout
     assert "node: all three work" in shell.stdout
     assert engine in next(line for line in (project.root / ".env.test").read_text().splitlines() if "_ENGINE" in line)
