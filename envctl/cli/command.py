@@ -13,6 +13,7 @@ from envctl.cli import output
 from envctl.cli.settings import Settings
 
 HELP_NAMES = ["-h", "--help"]
+_NO_PID = 1 << 31
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 on, for mypy only
@@ -33,6 +34,18 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic from click
         if seconds <= 0:
             self.fail(f"{value!r} is no time at all; write {DURATION_FORM}", param, ctx)
         return seconds
+
+
+class ProcessId(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 on, for mypy only
+    """The number of a process."""
+
+    name = "process"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        if not str(value).isdecimal() or not 0 < int(value) < _NO_PID:
+            self.fail(f"{value!r} is no number of a process, such as `$$` in a shell", param, ctx)
+        return int(value)
 
 
 class Helpful(click.Command):
@@ -59,7 +72,22 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
 
 
 class Command(Helpful):
-    """A command that starts the log, where one is asked for, before it does anything."""
+    """A command that starts the log, where one is asked for, before it does anything.
+
+    Attributes:
+        fails_as: The exit code of envctl's own failures, usage errors among them; None for that of each error.
+    """
+
+    fails_as: int | None = None
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the command line."""
+        settings = parent.find_object(Settings) if parent else None
+        if settings is not None:
+            settings.fails_as = self.fails_as
+        return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -79,6 +107,7 @@ def command(
     timeout: bool = False,
     stops: bool = False,
     passes_on: bool = False,
+    fails_as: int | None = None,
 ) -> Callable[[Callable[..., int | None]], click.Command]:
     """Make a command of a function that takes the `Settings`, then its own parameters, and returns the exit code.
 
@@ -89,6 +118,7 @@ def command(
         timeout: Whether it takes `--timeout`.
         stops: Whether our options end at the first argument; what follows belongs to another program.
         passes_on: The same, and options that are not ours belong to that program too.
+        fails_as: The exit code of all that fails in envctl, where others are the program's.
     """
     summary, text, examples = parse_doc(doc or "")
     context: dict[str, Any] = {"help_option_names": HELP_NAMES, "allow_interspersed_args": not (stops or passes_on)}
@@ -104,6 +134,7 @@ def command(
             epilog=f"\b\nExamples:\n{examples}",
             context_settings=context,
         )(click.pass_obj(function))
+        made.fails_as = fails_as
         own = {name for parameter in made.params for name in parameter.opts}
         made.params.extend(selection_options(own) if selects else ())
         made.params.extend([_option("--timeout", type=Duration(), help=_TIMEOUT)] if timeout else ())

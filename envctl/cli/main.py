@@ -69,6 +69,8 @@ def _invoke(arguments: Sequence[str], settings: Settings) -> int:
 def _failed(error: EnvctlError, arguments: Sequence[str], settings: Settings) -> int:
     from envctl.cli.failure import tell
 
+    if settings.fails_as is not None and error.exit < settings.fails_as:  # above it are those of the program that runs
+        error.exit_as = settings.fails_as
     as_json = settings.format == "json" or (settings.format is None and _asks_for_json(arguments))
     tell(error, as_json=as_json, no_color=settings.no_color)
     return error.exit
@@ -88,6 +90,8 @@ def _usage_error(error: click.ClickException) -> UsageError:
     meant = getattr(error, "possibilities", None) or ()
     message = (error.message if meant else error.format_message()).rstrip(".")
     fixes = [f"did you mean {' or '.join(meant)}?"] if meant else []
+    if context and isinstance(error, click.NoSuchOption) and not context.allow_interspersed_args:
+        fixes.append(f"options of the program that is run stand behind it: {path} -- PROGRAM {error.option_name}")
     return UsageError(message[:1].lower() + message[1:], fix=[*fixes, f"{path} --help shows what is accepted"])
 
 

@@ -28,6 +28,7 @@ class Settings:
         verbose: `-v/--verbose`.
         log_format: `--log-format`.
         no_color: `--no-color`.
+        fails_as: The exit code of what fails in envctl, where the command has one of its own.
     """
 
     file: Path | None = None
@@ -39,6 +40,7 @@ class Settings:
     verbose: bool = False
     log_format: str | None = None
     no_color: bool = False
+    fails_as: int | None = None
 
     def selection(self) -> Selection:
         """Which environment the call is about."""

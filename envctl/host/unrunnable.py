@@ -55,6 +55,8 @@ def _find(program: str, environ: Mapping[str, str], cwd: Path | None) -> str | N
 
 def _fix(command: Sequence[str]) -> list[str]:
     program, *arguments = command
+    if program.startswith("-"):
+        return [f"options of envctl stand in front of the --: envctl run {program} -- …"]
     if "=" in program and arguments:
         return [f"to set a variable: envctl run -- env {program} {arguments[0]} …"]
     if " " in program and not arguments:

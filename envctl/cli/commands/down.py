@@ -22,7 +22,7 @@ import click
 
 from envctl import environment, fleet, running
 from envctl.cli import output, progress
-from envctl.cli.command import command
+from envctl.cli.command import ProcessId, command
 from envctl.cli.settings import Settings
 from envctl.errors import UsageError
 from envctl.host.terminal import escape
@@ -37,7 +37,7 @@ _FORMATS = ("table", "json", "none")
 @click.option("--dry-run", is_flag=True, help="With --all or patterns: name those that would go; change nothing.")
 @click.option("--keep-ports", is_flag=True, help="Keep the ports reserved for the next `up`.")
 @click.option("--force", is_flag=True, help="Although a test run or another process uses it.")
-@click.option("--while-pid", type=click.IntRange(min=1), metavar="PID", help="What `up --while-pid` made, if unused.")
+@click.option("--while-pid", type=ProcessId(), metavar="PID", help="What `up --while-pid` made, if unused.")
 @click.option("--purge", is_flag=True, help="Remove the data of `persist: true` services too.")
 def command_line(
     settings: Settings,

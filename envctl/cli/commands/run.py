@@ -21,16 +21,16 @@ from envctl.cli import output, progress
 from envctl.cli.command import Duration, command
 from envctl.cli.services import secrets
 from envctl.cli.settings import Settings
-from envctl.errors import CommandNotExecutable, CommandNotFound, EnvctlError, Interrupted
+from envctl.errors import EnvctlError, Interrupted, UsageError
 from envctl.host.log import keep_secret
 from envctl.report import EnvironmentReport
 from envctl.running import Run, RunWishes
 
-_FAILED = 125
+_FORMATS = ("text", "json")
 
 
-@command(__doc__, stops=True, timeout=True)
-@click.argument("words", metavar="[--] COMMAND [ARGS]...", nargs=-1, required=True, type=click.UNPROCESSED)
+@command(__doc__, formats=_FORMATS, stops=True, timeout=True, fails_as=125)
+@click.argument("words", metavar="[--] COMMAND [ARGS]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--keep", is_flag=True, help="Leave the environment up afterwards.")
 @click.option("--keep-failed", is_flag=True, help="Leave it up if the command fails, to look at it.")
 @click.option("--fresh", is_flag=True, help="Remove what is there first, with its data.")
@@ -47,19 +47,13 @@ def command_line(
     artifacts: Path | None,
 ) -> int:
     """Run it."""
-    command_words = words[1:] if words[0] == "--" else words
-    if not command_words:
-        raise click.UsageError("missing the command to run")
+    settings.choose_format(_FORMATS)
+    if not any(words):
+        fix = ["envctl run -- pytest", "envctl run -- sh -c 'npm run migrate && npm test'"]
+        raise UsageError("there is no command to run", fix=fix)
     folder = artifacts.absolute() if artifacts else None
     wishes = RunWishes(keep, keep_failed, fresh, ttl_s, settings.timeout_s, folder)
-    try:
-        return _run(settings, Run(settings.selection(), wishes), command_words)
-    except Interrupted:
-        raise
-    except EnvctlError as error:
-        if not isinstance(error, CommandNotFound | CommandNotExecutable):  # they have codes of their own
-            error.exit_as = _FAILED
-        raise
+    return _run(settings, Run(settings.selection(), wishes), words)
 
 
 def _run(settings: Settings, run: Run, words: tuple[str, ...]) -> int:
@@ -108,3 +102,5 @@ def _keep_artifacts(run: Run) -> None:
 def _end(settings: Settings, run: Run) -> None:
     with progress.start(settings, "envctl down") as teller:
         run.end(teller)
+    if run.keeps_failed:
+        output.say("the environment stays up (--keep-failed); to remove it: envctl down")

@@ -22,7 +22,7 @@ import click
 from envctl import environment, running
 from envctl.cli import output, progress
 from envctl.cli.cells import table
-from envctl.cli.command import Duration, command
+from envctl.cli.command import Duration, ProcessId, command
 from envctl.cli.services import address, masked_url, secrets
 from envctl.cli.settings import Settings
 from envctl.cli.words import took
@@ -42,7 +42,7 @@ _PULL = ("missing", "always", "never")
 @click.option("--keep-failed", is_flag=True, help="Leave everything in place when it fails, to look at it.")
 @click.option("--fresh", is_flag=True, help="Remove what is there first, with its data.")
 @click.option("--ttl", "ttl_s", type=Duration(), help="Let `envctl gc` remove it after this time without use: 8h, 7d.")
-@click.option("--while-pid", type=click.IntRange(min=1), metavar="PID", help="Remove it when this process ends.")
+@click.option("--while-pid", type=ProcessId(), metavar="PID", help="Remove it when this process ends.")
 @click.option("--pull", type=click.Choice(_PULL), help="When to ask registries for images of what is started.")
 def command_line(
     settings: Settings,
