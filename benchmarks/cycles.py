@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 from benchmarks.figures import Budget, Row, Series
-from benchmarks.process import BenchmarkError, up_and_down
+from benchmarks.process import BenchmarkError, run, up_and_down
 from benchmarks.sandbox import Sandbox
 from benchmarks.tools import PEER, ComposePeer, EnvctlProject
 
@@ -22,6 +22,11 @@ Found = Mapping[str, Mapping[str, Series]]
 
 NO_BUDGET = Budget()
 _WORDS = {"up": "up", "again": "up", "down": "down"}
+
+
+def timed(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Callable[[], float]:
+    """One command, for `figures.interleave`: the seconds of its whole process."""
+    return lambda: run(argv, cwd, environ).checked().seconds
 
 
 def envctl(project: EnvctlProject, *, again: bool = False, without: Path | None = None) -> Cycle:
@@ -52,10 +57,8 @@ def compose(peer: ComposePeer, *services: str, again: bool = False) -> Cycle:
 
 def testcontainers(place: Sandbox) -> Cycle:
     """Postgres and Redis."""
-    settings = {"TESTCONTAINERS_RYUK_DISABLED": "true", "TC_POOLING_INTERVAL": "0.1", "TC_MAX_TRIES": "1200"}
-    environ = {**place.environ, **settings, "BENCHMARK_MARK": place.mark}
     argv = [sys.executable, "-W", "ignore", str(PEER / "testcontainers_cycle.py")]
-    return lambda: up_and_down(argv, place.folder, environ)
+    return lambda: up_and_down(argv, place.folder, place.testcontainers_environ)
 
 
 def postgres_helper(place: Sandbox, helper: str) -> Cycle:

@@ -30,6 +30,10 @@ class Series:
         """The largest."""
         return max(self.values)
 
+    def above(self, base: Series) -> Series:
+        """What each figure has more than the one that `base` has of the same round."""
+        return Series(self.label, tuple(value - low for value, low in zip(self.values, base.values, strict=True)))
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -80,8 +84,8 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Our median over the peer's."""
-        return self.ours.median / self.peer.median if self.peer and self.peer.median else None
+        """Our median over the peer's; None where one is a difference that went below zero."""
+        return self.ours.median / self.peer.median if self.peer and self.ours.median >= 0 < self.peer.median else None
 
     @property
     def verdict(self) -> str:

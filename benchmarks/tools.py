@@ -57,7 +57,15 @@ class EnvctlProject:
     @property
     def up_argv(self) -> list[str]:
         """Bring it up, with time enough on a machine that is full."""
-        return self.argv("up", *(("--engine", self.engine) if self.engine else ()), "--timeout", "10m")
+        return self.argv("up", *self._how)
+
+    def run_argv(self, *command: str) -> list[str]:
+        """Run a command with the environment around it."""
+        return self.argv("run", *self._how, "--", *command)
+
+    @property
+    def _how(self) -> tuple[str, ...]:
+        return (*(("--engine", self.engine) if self.engine else ()), "--timeout", "10m")
 
     def up(self, variables: Mapping[str, str] | None = None) -> Finished:
         """Bring it up."""
@@ -119,9 +127,13 @@ class ComposePeer:
         """Bring it up."""
         return run(self.up_argv(*services), self.folder, {**self.environ, **(variables or {})}, _UP_LIMIT_S)
 
+    def down_argv(self) -> list[str]:
+        """Remove it, with its volumes, at once."""
+        return self.argv("down", "--volumes", "--timeout", "0")
+
     def down(self) -> Finished:
         """Remove it."""
-        return self.run("down", "--volumes", "--timeout", "0")
+        return run(self.down_argv(), self.folder, self.environ, _UP_LIMIT_S)
 
     def logs(self, service: str) -> str:
         """A service's log, each line after the time the engine received it."""

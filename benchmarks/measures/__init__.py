@@ -14,8 +14,13 @@ from benchmarks.measures import (
     latency,
     lifecycle,
     memory,
+    plugin,
     queries,
     ready,
+    reclaim,
+    run,
+    ten,
+    workers,
 )
 from benchmarks.options import Options
 from benchmarks.sandbox import Sandbox
@@ -25,6 +30,11 @@ WITHOUT_DOCKER: Mapping[str, Callable[[Sandbox, Options], list[Row]]] = {
     "embedded-idle": idle.measure_one,
     "embedded-parallel": idle.measure_many,
     "imports": imports.measure,
+    "run": run.measure,
+    "plugin": plugin.measure,
+    "workers": workers.measure,
+    "reclaim": reclaim.measure,
+    "ten": ten.measure,
 }
 """What can be measured where there is no Docker, too; peers that need it are left out there."""
 
