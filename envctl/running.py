@@ -218,7 +218,8 @@ class Run:
         """
         from envctl.conductor import artifacts
 
-        if not self.code or (self.interrupted and self._wishes.artifacts is None):
+        stopped = self.interrupted or self.code == 128 + signal.SIGINT
+        if not self.code or (stopped and self._wishes.artifacts is None):
             return None
         place = open_place(self._inner())
         return artifacts.keep(place, self._began_at, self._wishes.artifacts)

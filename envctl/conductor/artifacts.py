@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -48,7 +49,12 @@ def keep(place: Place, since: datetime, folder: Path | None) -> Artifacts:
     found = place.required()
     target = folder if folder is not None else _own_folder(place, found.identity.name)
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        if folder is None:
+            paths.make_private(target.parent)
+            _make_room(target.parent)
+            paths.make_private(target)
+        else:
+            target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(target, error) from error
     seen = _logs(place, since)
@@ -59,14 +65,17 @@ def keep(place: Place, since: datetime, folder: Path | None) -> Artifacts:
 
 
 def _own_folder(place: Place, name: str) -> Path:
-    runs = place.state / "runs"
-    paths.make_private(runs)
-    older = sorted(runs.iterdir(), key=lambda run: run.stat().st_mtime)
-    for run in older[: max(0, len(older) - _KEPT_RUNS + 1)]:
-        files.remove_tree(run, below=place.state)
-    folder = runs / f"{name}-{clock.now():%Y%m%dT%H%M%S}"
-    paths.make_private(folder)
-    return folder
+    return place.state / "runs" / f"{name}-{clock.now():%Y%m%dT%H%M%S}-{os.getpid()}"
+
+
+def _make_room(runs: Path) -> None:
+    """Remove all but the most recent ones, of which another run may remove some just now."""
+    ages: list[tuple[float, Path]] = []
+    for run in runs.iterdir():
+        with suppress(FileNotFoundError):
+            ages.append((run.stat().st_mtime, run))
+    for _, run in sorted(ages)[: max(0, len(ages) - _KEPT_RUNS + 1)]:
+        files.remove_tree(run, below=runs)
 
 
 def _logs(place: Place, since: datetime) -> dict[str, list[str]]:
