@@ -29,9 +29,11 @@ def _is_controller(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """One name for the session, which the processes of pytest-xdist inherit."""
+    """One name for the session, and places for envctl's own fixtures; the processes of pytest-xdist inherit them."""
     if _is_controller(config):
         os.environ[SESSION] = f"{int(time.time()):x}{uuid.uuid4().hex[:6]}"
+        for what in ("STATE", "RUN", "CACHE"):
+            os.environ[f"ENVCTL_{what}_DIR"] = str(session_folder() / what.lower())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -124,7 +126,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if watch is not None and (left := watch.left()):
         session.config.stash[_MARKED] = "\n".join(left)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    shutil.rmtree(session_folder(), ignore_errors=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Nothing of the session stays; envctl's own fixtures have ended what ran in there."""
+    if _is_controller(config) and SESSION in os.environ:
+        shutil.rmtree(session_folder(), ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
+from doc_session import path_of
 from harness import Project
+from pytest_runs import tidy
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pytest"
 _SESSION = re.compile(r"<!-- session -->\n```sh\n(?P<text>.*?)```", re.DOTALL)
@@ -28,15 +28,10 @@ def put_into(project: Project) -> Project:
 
 def shell(project: Project, script: str) -> str:
     """What a script prints, with envctl and pytest on its PATH; it must succeed."""
-    own = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{project.environ['PATH']}",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTEST_ADDOPTS": f"-p no:cacheprovider --basetemp={project.folder}/basetemp",
-    }
     done = subprocess.run(
         ["bash", "-c", f"set -eu\n{script}"],
         cwd=project.root,
-        env=project.environ | own,
+        env={**project.environ, **tidy(project), "PATH": path_of(project)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

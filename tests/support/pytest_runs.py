@@ -29,6 +29,12 @@ def sql(connection, text):
 _PLUGINS = ("envctl.pytest_plugin", "xdist.plugin")
 
 
+def tidy(project: Project) -> dict[str, str]:
+    """Variables with which a pytest that was called by somebody else writes nothing where the leak oracle looks."""
+    options = f"-p no:cacheprovider --basetemp={project.folder}/basetemp"
+    return {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_ADDOPTS": options}
+
+
 @dataclass
 class Run:
     """How a run of pytest ended.

@@ -78,9 +78,7 @@ def postgres_process(data: Path, port: int, *settings: str) -> subprocess.Popen[
     words = [word for setting in (*common, *settings) for word in ("-c", setting)]
     log = (data.parent / f"{data.name}.log").open("ab")
     with log:
-        return subprocess.Popen(
-            [postgres_binary("postgres"), "-D", str(data), *words], stdout=log, stderr=log, **_USER
-        )
+        return subprocess.Popen([postgres_binary("postgres"), "-D", str(data), *words], stdout=log, stderr=log, **_USER)
 
 
 @contextmanager

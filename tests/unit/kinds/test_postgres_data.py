@@ -6,70 +6,59 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from local_server import LocalServer, closed_port, silent
-from real_servers import (
-    PASSWORD,
-    eventually,
-    init_postgres,
-    postgres_binary,
-    postgres_folder,
-    running_postgres,
-    sql,
-)
+from real_servers import eventually, postgres_binary
 
 from envctl.errors import DataFailed
 from envctl.kinds.postgres.client import Client, identifier
 from envctl.kinds.postgres.data import Databases, connection_to, own_name
 from envctl.kinds.postgres.login import ServerError
-from envctl.kinds.postgres.probe import attempt
-from envctl.model import Connection, Verdict
+from envctl.model import Connection
 
 ODD = "a \"b\" 'c' %s \\ ü"
-
-
-def connection(port: int, database: str = "shop") -> Connection:
-    url = f"postgresql://app:{PASSWORD}@127.0.0.1:{port}/{database}"
-    return Connection("db", "postgres", "127.0.0.1", port, url, "app", PASSWORD, database)
-
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    with postgres_folder() as folder:
-        init_postgres(folder / "data")
-        with running_postgres(folder / "data") as port:
-            eventually(lambda: attempt(connection(port, "postgres"), 2.0).verdict is Verdict.READY)
-            yield port
-
-
-@pytest.fixture
-def base(port: int) -> Iterator[Connection]:
-    """A database with a table of two rows, a sequence behind it, and settings of its own."""
-    sql(port, ["CREATE DATABASE shop", "CREATE ROLE clerk LOGIN PASSWORD 'x'"])
-    sql(
-        port, ["ALTER DATABASE shop SET app.region = 'it''s here'", "ALTER DATABASE shop SET search_path = own, public"]
-    )
-    sql(port, ["ALTER ROLE clerk IN DATABASE shop SET work_mem = '5MB'"])
-    made = connection(port)
-    with session(made) as link:
-        link.execute("CREATE SCHEMA own CREATE TABLE items (id serial PRIMARY KEY, name text)")
-        link.execute("INSERT INTO own.items (name) VALUES (%s), (NULL)", [ODD])
-    yield made
-    with session(connection(port, "postgres")) as link:
-        names = "SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')"
-        for (name,) in link.execute(names).fetchall():
-            link.execute(f"DROP DATABASE {identifier(name)} WITH (FORCE)".encode())
-        link.execute("DROP ROLE clerk")
 
 
 @contextmanager
 def session(where: Connection) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(where.url, autocommit=True) as link:
         yield link
+
+
+@pytest.fixture
+def base(fresh_postgres: Connection) -> Iterator[Connection]:
+    """A database with a table of two rows, a sequence behind it, and settings of its own."""
+    name = fresh_postgres.database or ""
+    with session(fresh_postgres) as link:
+        link.execute(f"CREATE ROLE {name}_clerk LOGIN PASSWORD 'x'".encode())
+        link.execute(f"ALTER DATABASE {name} SET app.region = 'it''s here'".encode())
+        link.execute(f"ALTER DATABASE {name} SET search_path = own, public".encode())
+        link.execute(f"ALTER ROLE {name}_clerk IN DATABASE {name} SET work_mem = '5MB'".encode())
+        link.execute("CREATE SCHEMA own CREATE TABLE items (id serial PRIMARY KEY, name text)")
+        link.execute("INSERT INTO own.items (name) VALUES (%s), (NULL)", [ODD])
+    eventually(lambda: not others(fresh_postgres))  # the backend of what was closed may still be ending
+    yield fresh_postgres
+    databases = Databases(fresh_postgres)
+    databases.drop(*databases.names(f"{name}_"))
+    with session(fresh_postgres) as link:
+        link.execute(f"ALTER ROLE {name}_clerk IN DATABASE {name} RESET ALL".encode())
+        link.execute(f"DROP ROLE {name}_clerk".encode())
+
+
+def others(base: Connection) -> list[tuple[str | None, ...]]:
+    """Who is connected to a database, beside the one who asks."""
+    with Client(connection_to(base, "postgres"), 5.0) as client:
+        return client.rows("SELECT pid FROM pg_stat_activity WHERE datname = %s", base.database or "")
+
+
+def other(base: Connection, suffix: str) -> str:
+    """The name of a database that goes with the base."""
+    return f"{base.database}_{suffix}"
 
 
 def refused(command: Sequence[str]) -> tuple[int, str]:
@@ -81,7 +70,7 @@ class Inside:
 
     def __init__(self, where: Connection, **variables: str) -> None:
         folder = Path(postgres_binary("psql")).parent
-        reach = {"PGHOST": where.host, "PGPORT": str(where.port), "PGPASSWORD": PASSWORD}
+        reach = {"PGHOST": where.host, "PGPORT": str(where.port), "PGPASSWORD": where.password or ""}
         self.environ = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", **reach, **variables}
         self.commands: list[Sequence[str]] = []
 
@@ -110,11 +99,11 @@ def test_a_template_is_a_copy_of_the_base(base: Connection) -> None:
     """A template, and a database made of it, hold data, sequences and settings of the base, and are apart from it."""
     databases = Databases(base)
 
-    template = databases.make_template("shop_template", refused)
-    databases.seal("shop_template")
-    clone = databases.clone("shop_template", "shop_w1")
+    template = databases.make_template(other(base, "template"), refused)
+    databases.seal(other(base, "template"))
+    clone = databases.clone(other(base, "template"), other(base, "w1"))
 
-    assert (template.database, clone.database) == ("shop_template", "shop_w1")
+    assert (template.database, clone.database) == (other(base, "template"), other(base, "w1"))
     assert holds_all(clone)
     with session(base) as link:
         assert link.execute("SELECT count(*) FROM own.items").fetchone() == (2,)
@@ -126,19 +115,19 @@ def test_nobody_is_sent_away_from_the_base(base: Connection) -> None:
     with session(base) as listener:
         listener.execute("LISTEN events")
 
-        Databases(base).make_template("shop_template", inside)
+        Databases(base).make_template(other(base, "template"), inside)
 
         assert listener.execute("SELECT 1").fetchone() == (1,)
-    assert holds_all(connection_to(base, "shop_template"))
-    assert PASSWORD not in str(inside.commands)
+    assert holds_all(connection_to(base, other(base, "template")))
+    assert (base.password or "?") not in str(inside.commands)
 
 
 def test_a_look_of_envctl_is_waited_for(base: Connection) -> None:
     """A probe that is under way while a template is made is over in a moment: nothing is dumped for it."""
     with Client(base, 5.0):
         pass  # its backend may still be ending
-    Databases(base).make_template("shop_template", refused)
-    assert holds_all(connection_to(base, "shop_template"))
+    Databases(base).make_template(other(base, "template"), refused)
+    assert holds_all(connection_to(base, other(base, "template")))
 
 
 @pytest.mark.parametrize("variables", [{"PGHOST": "127.0.0.9"}, {"PGOPTIONS": "-c a=b"}])
@@ -146,9 +135,9 @@ def test_a_copy_that_fails_is_no_template(base: Connection, variables: dict[str,
     """Where the base cannot be dumped, the error has the programs' words, and no database is left."""
     databases = Databases(base)
     with session(base), pytest.raises(DataFailed) as caught:
-        databases.make_template("shop_template", Inside(base, **variables))
+        databases.make_template(other(base, "template"), Inside(base, **variables))
     assert caught.value.evidence
-    assert databases.names("shop_") == []
+    assert databases.names(other(base, "")) == []
 
 
 @pytest.mark.parametrize("end", ["COPY own.items ", "1\t"])
@@ -160,20 +149,20 @@ def test_half_a_copy_is_no_template(base: Connection, tmp_path: Path, end: str) 
     databases, inside = Databases(base), Inside(base)
     inside.environ["PATH"] = f"{tmp_path}{os.pathsep}{inside.environ['PATH']}"
     with session(base), pytest.raises(DataFailed):
-        databases.make_template("shop_template", inside)
-    assert databases.names("shop_") == []
+        databases.make_template(other(base, "template"), inside)
+    assert databases.names(other(base, "")) == []
 
 
 def test_a_sealed_template_is_copied_whoever_was_connected(base: Connection) -> None:
     """Whoever filled a template may have left connections behind; copies are made of it at once, by several."""
     databases = Databases(base)
-    template = databases.make_template("shop_template", refused)
+    template = databases.make_template(other(base, "template"), refused)
     with session(template) as left_open:
-        databases.seal("shop_template")
-        names = [databases.clone("shop_template", f"shop_w{number}").database for number in (1, 2)]
+        databases.seal(other(base, "template"))
+        names = [databases.clone(other(base, "template"), other(base, f"w{number}")).database for number in (1, 2)]
         with pytest.raises(psycopg.OperationalError):
             left_open.execute("SELECT 1")
-    assert databases.names("shop_") == ["shop_template", *names]
+    assert databases.names(other(base, "")) == [other(base, "template"), *names]
     with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
         psycopg.connect(template.url)
 
@@ -181,18 +170,18 @@ def test_a_sealed_template_is_copied_whoever_was_connected(base: Connection) -> 
 def test_databases_are_removed_whoever_is_connected(base: Connection) -> None:
     """Removing sends away who is still connected; what is not there is no error."""
     databases = Databases(base)
-    databases.make_template("shop_template", refused)
-    databases.seal("shop_template")
-    with session(databases.clone("shop_template", "shop_w1")):
-        databases.drop("shop_w1", "shop_template", "shop_w2")
-    assert databases.names("shop_") == []
+    databases.make_template(other(base, "template"), refused)
+    databases.seal(other(base, "template"))
+    with session(databases.clone(other(base, "template"), other(base, "w1"))):
+        databases.drop(other(base, "w1"), other(base, "template"), other(base, "w2"))
+    assert databases.names(other(base, "")) == []
 
 
-def test_a_base_called_postgres(port: int) -> None:
+def test_a_base_called_postgres(base: Connection) -> None:
     """The database that others are made from is never the one that envctl itself is connected to."""
-    base = connection(port, "postgres")
-    Databases(base).make_template("copy_template", refused)
-    Databases(base).drop("copy_template")
+    copied = Databases(connection_to(base, "postgres"))
+    copied.make_template(other(base, "template"), Inside(base))  # another worker may look at it just now
+    assert copied.names(other(base, "template")) == [other(base, "template")]
 
 
 def test_long_names_stay_apart() -> None:
@@ -210,19 +199,19 @@ def test_long_names_stay_apart() -> None:
 def test_the_servers_words_are_shown(base: Connection) -> None:
     """What the server refuses ends in an error with its words and its code."""
     databases = Databases(base)
-    databases.make_template("shop_template", refused)
+    databases.make_template(other(base, "template"), refused)
     with pytest.raises(DataFailed) as caught:
-        databases.make_template("shop_template", refused)
+        databases.make_template(other(base, "template"), refused)
     assert caught.value.exit == 86
-    assert 'database "shop_template" already exists (42P04)' in str(caught.value.cause)
+    assert f'database "{other(base, "template")}" already exists (42P04)' in str(caught.value.cause)
 
 
-def test_no_server_or_a_wrong_one() -> None:
+def test_no_server_or_a_wrong_one(postgres: Connection) -> None:
     """A server that is gone, silent or another one ends in the same error, in time."""
     with LocalServer(silent()) as mute:
         for wrong, words in ((closed_port(), "refused"), (mute.port, "did not answer within 0.2 s")):
             with pytest.raises(DataFailed) as caught:
-                Databases(connection(wrong), 0.2).names("")
+                Databases(replace(postgres, port=wrong), 0.2).names("")
             assert words in str(caught.value.cause)
 
 

@@ -2,66 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
-import redis
+import redis as client
 from local_server import closed_port
-from real_servers import PASSWORD, eventually, running_valkey
 
 from envctl.errors import DataFailed
 from envctl.kinds.redis.data import flush, own_database
-from envctl.kinds.redis.probe import attempt
-from envctl.model import Connection, Verdict
+from envctl.model import Connection
 
 
-def connection(port: int, database: str = "0", password: str = PASSWORD) -> Connection:
-    url = f"redis://:{password}@127.0.0.1:{port}/{database}"
-    return Connection("cache", "redis", "127.0.0.1", port, url, password=password, database=database)
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    folder = Path(tmp_path_factory.mktemp("valkey"))
-    with running_valkey(folder, "--requirepass", PASSWORD, "--databases", "8") as port:
-        eventually(lambda: attempt(connection(port), 1.0).verdict is Verdict.READY)
-        yield port
-
-
-def test_only_the_own_database_is_emptied(port: int) -> None:
+def test_only_the_own_database_is_emptied(worker_redis: Connection, redis: Connection) -> None:
     """The URL leads to a database of one's own; emptying it leaves all others as they are."""
-    own = own_database(connection(port), 3)
-    with redis.Redis.from_url(own.url) as mine, redis.Redis.from_url(connection(port).url) as shared:
+    with client.Redis.from_url(worker_redis.url) as mine, client.Redis.from_url(redis.url) as shared:
         mine.set("a", "mine")
         shared.set("a", "shared")
 
-        flush(own)
+        flush(worker_redis)
 
-        assert (own.database, mine.dbsize(), shared.get("a")) == ("3", 0, b"shared")
+        assert (mine.dbsize(), shared.get("a")) == (0, b"shared")
 
 
-def test_the_environments_own_database_is_nobodys() -> None:
+def test_the_environments_own_database_is_nobodys(redis: Connection) -> None:
     """Where the environment itself uses the number that a worker would get, the worker gets database 0."""
-    base = connection(1, database="3")
+    base = replace(redis, database="3")
     assert [own_database(base, number).database for number in (2, 3, 4)] == ["2", "0", "4"]
     assert own_database(base, 3).url.endswith("/0")
 
 
 @pytest.mark.provokes("DATA_FAILED")
-def test_there_are_127(port: int) -> None:
+def test_there_are_127(redis: Connection) -> None:
     """Who needs more databases than a server has is told the way out, before anything is tried."""
-    assert own_database(connection(port), 127).database == "127"
+    assert own_database(redis, 127).database == "127"
     with pytest.raises(DataFailed) as caught:
-        own_database(connection(port), 128)
+        own_database(redis, 128)
     assert "prefix" in " ".join(caught.value.fix)
 
 
-def test_what_goes_wrong_is_told(port: int) -> None:
+def test_what_goes_wrong_is_told(redis: Connection) -> None:
     """A server that has fewer databases, refuses the password or is gone: the error says which."""
-    wrong = {"out of range": connection(port, "9"), "WRONGPASS": connection(port, password="other")}
-    wrong["refused"] = connection(closed_port())
-    for words, where in wrong.items():
+    wrong = {
+        "out of range": {"database": "200"},
+        "WRONGPASS": {"password": "other"},
+        "refused": {"port": closed_port()},
+    }
+    for words, changes in wrong.items():
         with pytest.raises(DataFailed) as caught:
-            flush(where)
+            flush(replace(redis, **changes))
         assert words in str(caught.value.cause)
