@@ -51,6 +51,14 @@ def tree(pid: int) -> Iterator[int]:
         yield from tree(child)
 
 
+def lives(pid: int) -> bool:
+    """Whether there is such a process, and not only its exit code for its parent to collect."""
+    try:
+        return bool((_PROC / str(pid) / "cmdline").read_bytes())
+    except OSError:
+        return False
+
+
 def mentioning(text: str) -> Iterator[int]:
     """Processes with this text among their arguments or variables, but for ourselves."""
     for entry in _PROC.iterdir():

@@ -43,17 +43,11 @@ def measure(place: Sandbox, options: Options) -> list[Row]:
 
 def _killed(place: Sandbox, project: EnvctlProject) -> float:
     before = _files(place)
-    signs: list[Callable[[], bool]] = [  # the cheap ones first: they are looked at all the time
-        lambda: bool(_files(place) - before),
-        lambda: _has_row(place.state, project),
-        lambda: any(footprint.mentioning(str(place.folder))),
-    ]
-    if project.engine == "compose":
-        signs.append(lambda: any(_objects(project)))
     try:
         with running(project.run_argv(*_COMMAND), project.root, project.environ) as child:
             if not child.await_output(_LIMIT_S * 2):
                 raise BenchmarkError(f"envctl run did not come up\n{child.finish(10.0).err}")
+            signs = _signs(place, project, before)
             if not all(sign() for sign in signs):
                 raise BenchmarkError("an environment that is up was not seen, so its end would not be either")
             began_s = time.perf_counter()
@@ -62,6 +56,19 @@ def _killed(place: Sandbox, project: EnvctlProject) -> float:
             return _gone_s(signs) - began_s
     finally:
         project.down()
+
+
+def _signs(place: Sandbox, project: EnvctlProject, before: set[Path]) -> list[Callable[[], bool]]:
+    """What tells that something is left, the cheap ones first: they are looked at all the time."""
+    # Servers may change what their command line says, so it is their starters that are found by it.
+    known = {pid for found in footprint.mentioning(str(place.folder)) for pid in footprint.tree(found)}
+    signs: list[Callable[[], bool]] = [
+        lambda: bool(_files(place) - before),
+        lambda: _has_row(place.state, project),
+        lambda: any(map(footprint.lives, known)),
+        lambda: any(footprint.mentioning(str(place.folder))),
+    ]
+    return [*signs, lambda: any(_objects(project))] if project.engine == "compose" else signs
 
 
 def _gone_s(signs: list[Callable[[], bool]]) -> float:
