@@ -2,18 +2,13 @@
 
 import json
 
-from websockets.sync.client import connect
-
 
 class News:
-    """A channel of the WebSocket server."""
+    """A channel of the WebSocket server, over a connection to it."""
 
-    def __init__(self, url: str, channel: str):
-        self._socket = connect(url)
+    def __init__(self, socket, channel: str):
+        self._socket = socket
         self._channel = channel
-
-    def close(self):
-        self._socket.close()
 
     def listen(self):
         """Hear what is told from now on."""

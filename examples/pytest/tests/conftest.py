@@ -3,6 +3,7 @@ import pytest
 import redis
 from orders.news import News
 from orders.shop import SCHEMA, Shop
+from websockets.sync.client import connect
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,5 @@ def shop(fresh_postgres, clean_redis):
 def news(worker_websocket, request):
     """Two who share a channel that no other test uses."""
     channel = worker_websocket.channel(request.node.name)
-    both = [News(worker_websocket.url, channel) for _ in range(2)]
-    yield both
-    for one in both:
-        one.close()
+    with connect(worker_websocket.url) as teller, connect(worker_websocket.url) as listener:
+        yield News(teller, channel), News(listener, channel)
