@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from envctl.conductor import record, session, teardown
+from envctl.conductor import gather, record, session, teardown
 from envctl.conductor.bringup import BringUp
 from envctl.conductor.place import Place
 from envctl.host import clock
@@ -92,6 +92,7 @@ def _claim(place: Place, engine: Engine, capabilities: Capabilities, progress: P
         place.identity(),
         engine=engine.name,
         endpoint=engine.address,
+        project=gather.stack_project(place, place.identity()),
         host=host,
         publish_address=publish_address,
         config_file=spec.source,

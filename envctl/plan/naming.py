@@ -38,6 +38,17 @@ def identify(checkout: Checkout, project: str | None, label: str = "") -> Identi
     )
 
 
+def stack_project(name: str, registry_id: str = "") -> str:
+    """The Compose project of an environment, which its engine can have only once.
+
+    Args:
+        name: The environment's name.
+        registry_id: Where others share the engine that have a checkout of the same path and a registry of their own, as
+            the containers of CI jobs: our registry's id. At most 63 characters come of it, a DNS label.
+    """
+    return f"envctl-{name}-{registry_id[:7]}" if registry_id else f"envctl-{name}"
+
+
 def check_label(text: str) -> str:
     """`text`, if it may be the name of a second environment (`--name`).
 

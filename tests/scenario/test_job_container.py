@@ -26,7 +26,10 @@ def network(project: Project) -> str:
 
 
 def test_addresses_answer_inside_the_jobs_container(project: Project, network: str) -> None:
-    """Ports are published on the gateway of the job's network: reached from the job and its host, and from no LAN."""
+    """Ports are published on the gateway of the job's network: reached from the job and its host, and from no LAN.
+
+    The next job, in the same place and with a registry of its own, gets services of its own.
+    """
     own = f"{sys.executable} -m http.server --bind 127.0.0.1 $PORT"
     project.config(f"services: {{redis: {{}}, own: {{process: '{own}', port: auto}}}}")
     template = "{{(index .IPAM.Config 0).Gateway}}"
@@ -47,6 +50,13 @@ def test_addresses_answer_inside_the_jobs_container(project: Project, network: s
         findings = project.run("doctor", "--format", "json").json["findings"]
         (told,) = [finding["value"] for finding in findings if finding["name"] == "ports"]
         assert gateway in told
+        first = dict(project.environ)
+        project.environ["ENVCTL_STATE_DIR"] = str(project.folder / "next-job")
+        next_job = project.up()  # its checkout has the same path, as in CI, and it knows nothing of the first
+        assert next_job["services"]["redis"]["port"] != reached["port"]
+        assert job.python(_PING, reached["url"]) == "True\n"
+        project.run("down", check=True)
+        project.environ.update(first)
         project.run("down", check=True)
 
 

@@ -14,6 +14,7 @@ from envctl.host.registry import ports, records, store, subnets
 from envctl.host.registry.records import EnvironmentRecord
 from envctl.host.registry.using import Using, begin
 from envctl.model import LOOPBACK, EnvironmentState, Identity, SessionRequest, Stack
+from envctl.plan import naming
 
 _KEEP_PORTS_S = 30 * 24 * 3600.0
 
@@ -111,6 +112,7 @@ class Registry(Using):
         *,
         engine: str,
         endpoint: str,
+        project: str = "",
         host: str = LOOPBACK,
         publish_address: str = LOOPBACK,
         config_file: str | None = None,
@@ -125,6 +127,7 @@ class Registry(Using):
             identity: Whose it is.
             engine: The engine it will run on.
             endpoint: That engine's address.
+            project: The stack's name on the engine; "" for the usual one.
             host: The address clients will use.
             publish_address: The address ports will be published on.
             config_file: Absolute path of the configuration, or None for the default.
@@ -144,7 +147,7 @@ class Registry(Using):
         life = lifetime.lasting(ttl_s, now)
         stack = Stack(
             id=os.urandom(6).hex(),
-            project=f"envctl-{identity.name}",
+            project=project or naming.stack_project(identity.name),
             engine=engine,
             endpoint=endpoint,
             host=host,
