@@ -7,13 +7,20 @@ import typing as _typing
 if _typing.TYPE_CHECKING:
     from envctl.api import Environment, up
     from envctl.errors import EnvctlError
+    from envctl.kinds.websocket.data import Channels
     from envctl.model import Connection
 
-__all__ = ["Connection", "EnvctlError", "Environment", "__version__", "up"]
+__all__ = ["Channels", "Connection", "EnvctlError", "Environment", "__version__", "up"]
 
 __version__ = "0.1.0"
 
-_HOMES = {"Connection": "model", "EnvctlError": "errors", "Environment": "api", "up": "api"}
+_HOMES = {
+    "Channels": "kinds.websocket.data",
+    "Connection": "model",
+    "EnvctlError": "errors",
+    "Environment": "api",
+    "up": "api",
+}
 
 
 def __getattr__(name: str) -> object:

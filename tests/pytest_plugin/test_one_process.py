@@ -140,17 +140,24 @@ def test_every_style_of_test(make_tests: MakeTests) -> None:
     tests.project.assert_nothing_left()
 
 
+ONLY_ONCE = """
+import pytest
+
+@pytest.mark.parametrize("number", range(2))
+def test_it(postgres, number):
+    sql(postgres, f"CREATE TABLE only_once_{number} ()")
+"""
+
+
 def test_options_keep_and_begin_afresh(make_tests: MakeTests) -> None:
     """--envctl-keep leaves what the run made; --envctl-fresh begins with another one in the place of what is up."""
-    tests = make_tests(
-        "def test_it(postgres):\n    sql(postgres, 'CREATE TABLE only_once ()')", config="services: {postgres: {}}"
-    )
+    tests = make_tests(ONLY_ONCE)
     assert tests.run("--envctl-keep").code == 0
     first = tests.project.instances()
-    assert tests.run().code == 1, "the table is there already"
+    assert tests.run().code == 1, "the tables are there already"
     assert tests.project.instances() == first
 
-    run = tests.run("--envctl-fresh")
+    run = tests.run("--envctl-fresh", "-n", "2")
 
     assert run.code == 0, run.out
     assert tests.project.instances().keys() == first.keys()

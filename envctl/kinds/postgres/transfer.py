@@ -39,7 +39,10 @@ def copy(session: Client, base: Connection, name: str, inside: Inside) -> None:
 
 
 def _fill(base: Connection, name: str, inside: Inside) -> None:
-    code, said = inside(["sh", "-c", _SCRIPT, "envctl", base.user or "", base.database or "", name])
+    try:
+        code, said = inside(["sh", "-c", _SCRIPT, "envctl", base.user or "", base.database or "", name])
+    except TimeoutError:
+        code, said = 1, "pg_dump took too long"
     if code:
         raise DataFailed(
             f'cannot copy database "{base.database}" to "{name}"',
