@@ -158,6 +158,7 @@ def test_a_failure_is_met_once(make_tests: MakeTests) -> None:
     assert (tests.project.folder / "tries").read_text() == "x\n"
     assert run.out.count("error[SERVICE_EXITED]") >= 4
     assert "the reason" in run.out
+    assert "another exception" not in run.out
     assert "envctl/conductor" not in run.out
     tests.project.assert_nothing_left()
 
