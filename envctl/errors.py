@@ -586,7 +586,7 @@ class Leftovers(EnvctlError):
 class DataFailed(EnvctlError):
     """What was to be done with the data of a service failed: a copy, a clearing; the server's words are shown.
 
-    Fix: act on them; `envctl status` shows whether the service is ready, `envctl logs SERVICE` what it said.
+    Fix: act on the server's words; `envctl status` shows whether it is ready, `envctl logs SERVICE` what it said.
     """
 
     code = "DATA_FAILED"
