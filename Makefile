@@ -52,3 +52,8 @@ bench:
 	@scripts/docker-engine
 	@scripts/test-images
 	.venv/bin/python -m benchmarks
+
+docs:
+	@scripts/venv
+	.venv/bin/python -m envctl.cli.reference docs
+	scripts/golden
