@@ -13,18 +13,23 @@ Examples:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from envctl.cli import output, progress
-from envctl.cli.command import Duration, command
+from envctl.cli import output, progress, up_options
+from envctl.cli.command import command
 from envctl.cli.services import secrets
 from envctl.cli.settings import Settings
 from envctl.errors import EnvctlError, Interrupted, UsageError
 from envctl.host.log import keep_secret
 from envctl.report import EnvironmentReport
 from envctl.running import Run, RunWishes
+
+if TYPE_CHECKING:
+    from envctl.model import PullPolicy
 
 _FORMATS = ("text", "json")
 
@@ -33,8 +38,9 @@ _FORMATS = ("text", "json")
 @click.argument("words", metavar="[--] COMMAND [ARGS]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--keep", is_flag=True, help="Leave the environment up afterwards.")
 @click.option("--keep-failed", is_flag=True, help="Leave it up if the command fails, to look at it.")
-@click.option("--fresh", is_flag=True, help="Remove what is there first, with its data.")
-@click.option("--ttl", "ttl_s", type=Duration(), help="Let `envctl gc` remove it after this time without use: 8h, 7d.")
+@up_options.fresh
+@up_options.ttl
+@up_options.pull
 @click.option("--artifacts", type=click.Path(path_type=Path, file_okay=False), help="Where logs go if it fails.")
 def command_line(
     settings: Settings,
@@ -44,6 +50,7 @@ def command_line(
     keep_failed: bool,
     fresh: bool,
     ttl_s: float | None,
+    pull: PullPolicy | None,
     artifacts: Path | None,
 ) -> int:
     """Run it."""
@@ -53,7 +60,7 @@ def command_line(
         raise UsageError("there is no command to run", fix=fix)
     folder = artifacts.absolute() if artifacts else None
     wishes = RunWishes(keep, keep_failed, fresh, ttl_s, settings.timeout_s, folder)
-    return _run(settings, Run(settings.selection(), wishes), words)
+    return _run(settings, Run(replace(settings.selection(), pull=pull), wishes), words)
 
 
 def _run(settings: Settings, run: Run, words: tuple[str, ...]) -> int:

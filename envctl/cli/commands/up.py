@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import click
 
 from envctl import environment, running
-from envctl.cli import output, progress
+from envctl.cli import output, progress, up_options
 from envctl.cli.cells import table
-from envctl.cli.command import Duration, ProcessId, command
+from envctl.cli.command import ProcessId, command
 from envctl.cli.services import address, masked_url, secrets
 from envctl.cli.settings import Settings
 from envctl.cli.words import took
@@ -34,16 +34,15 @@ if TYPE_CHECKING:
     from envctl.model import PullPolicy
 
 _FORMATS = ("table", "json", "none")
-_PULL = ("missing", "always", "never")
 
 
 @command(__doc__, formats=_FORMATS, timeout=True)
 @click.option("--dry-run", is_flag=True, help="Print what would be done and why; change nothing.")
 @click.option("--keep-failed", is_flag=True, help="Leave everything in place when it fails, to look at it.")
-@click.option("--fresh", is_flag=True, help="Remove what is there first, with its data.")
-@click.option("--ttl", "ttl_s", type=Duration(), help="Let `envctl gc` remove it after this time without use: 8h, 7d.")
+@up_options.fresh
+@up_options.ttl
 @click.option("--while-pid", type=ProcessId(), metavar="PID", help="Remove it when this process ends.")
-@click.option("--pull", type=click.Choice(_PULL), help="When to ask registries for images of what is started.")
+@up_options.pull
 def command_line(
     settings: Settings,
     *,
