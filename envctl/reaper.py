@@ -55,7 +55,7 @@ def _end_session(state: Path, environ: dict[str, str], session_id: str, pid: str
         # It was killed while it removed the environment; or a worker of the run, which came to its end first, has
         # ended the run's session too.
         fleet.collect(environ, progress=Silent(), thorough=False, wait_s=_LOCK_LIMIT_S)
-        heartbeat.path(state, session_id).unlink(missing_ok=True)
+        heartbeat.forget(state, session_id)
         return
     name = found.identity.name
     key = lock_name(found.identity.key)

@@ -196,13 +196,15 @@ class Run:
         from envctl.host.child import start
 
         self._began_at = clock.now()
-        with shielded():
-            self._child = start(command, self._variables)
-            if self._watcher:
-                self._watcher.child(self._child.pid, self._child.start_ticks)
         try:
+            with shielded():
+                self._child = start(command, self._variables)
+                if self._watcher:
+                    self._watcher.child(self._child.pid, self._child.start_ticks)
             self.code = self._child.wait()
         except Interrupted as interruption:
+            if self._child is None:
+                raise
             self.interrupted = interruption
             self._child.signal(interruption.signal_number)
             if interruption.signal_number != signal.SIGINT:

@@ -8,7 +8,7 @@ process that lives, its watcher, or the next command.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from envctl import engines
@@ -82,9 +82,7 @@ def end(
         ):
             if gone := registry.end_session(session_id, keep=keep):
                 removal = _remove(state, registry, gone, environ, progress)
-    if "." not in session_id:  # last, so that a watcher can tell whether there is something left to be done
-        with suppress(OSError):
-            heartbeat.path(state, session_id).unlink()
+    heartbeat.forget(state, session_id)  # last: by it a watcher knows whether there is something left to be done
     return removal
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from envctl.conductor import record
 from envctl.conductor.place import Place
 from envctl.errors import EnvctlError, Interrupted, Leftovers, ServiceNotFound, ServiceNotReady
-from envctl.host import files, paths
+from envctl.host import files, heartbeat, paths
 from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.host.signals import shielded
 from envctl.model import EnvironmentState, Removed
@@ -53,6 +53,8 @@ def remove(
         registry.set_state(name, EnvironmentState.DOWN, details={})
     else:
         registry.forget(name, keep_ports=keep_ports)
+    for session in found.sessions:  # their watchers have nothing to do any more
+        heartbeat.forget(state, session.id)
     counts = {**done.counts, **({} if done.kept else {"port": len(found.stack.ports)})}
     return Removal(name, counts, tuple(f"volume {volume} (persist: true)" for volume in done.kept))
 

@@ -7,6 +7,7 @@ the machine's start, which all namespaces share and nobody can set.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from envctl.host import clock, owner
@@ -19,6 +20,13 @@ _SILENT_S = 6 * BEAT_S
 def path(state: Path, session_id: str) -> Path:
     """Where the session's watcher writes; the workers of a test run live by the watcher of the run."""
     return state / "sessions" / session_id.partition(".")[0]
+
+
+def forget(state: Path, session_id: str) -> None:
+    """Nothing is left to be done for the session. The run of a worker goes on."""
+    if "." not in session_id:
+        with suppress(OSError):
+            path(state, session_id).unlink()
 
 
 def is_alive(state: Path, session: Session) -> bool:

@@ -348,6 +348,14 @@ class Project:
         left = self.leaks()
         assert not left, "left behind:\n  " + "\n  ".join(left)
 
+    def assert_nothing_left_but(self, pid: int) -> None:
+        """The same, where one process of the test's own is still there."""
+
+        def nothing() -> bool:
+            return not [line for line in leaks.find(self.traces) if not line.startswith(f"process {pid}:")]
+
+        assert eventually(nothing, limit_s=_LEAK_LIMIT_S, every_s=0.2), self.leaks(limit_s=0)
+
     def close(self, *, limit_s: float = _LEAK_LIMIT_S) -> list[str]:
         """End and remove everything with envctl's own commands; what is left after that, which is then forced away."""
         for process in self._started:

@@ -212,8 +212,10 @@ def _memory(traces: Traces) -> Iterator[str]:
 def _run_root(traces: Traces) -> Iterator[str]:
     """Data that lies outside of the state directory; copies of programs are no data."""
     for entry in sorted(traces.run.iterdir()) if traces.run.is_dir() else ():
-        if entry.name != "programs":
+        services: list[str] = []
+        with suppress(FileNotFoundError):  # somebody removes it just now
             services = [str(path.relative_to(traces.run)) for path in sorted(entry.glob("*/*"))]
+        if entry.name != "programs":
             yield f"data {', '.join(services) or entry.name}"
 
 
@@ -233,7 +235,8 @@ def _temporary_files(traces: Traces) -> Iterator[str]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (file for file in sorted(folder.rglob("*")) if not file.is_dir())
+    """The files below a folder, which somebody may be removing just now."""
+    return iter(sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names))
 
 
 def _rows(traces: Traces) -> Iterator[str]:

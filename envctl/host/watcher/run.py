@@ -27,7 +27,7 @@ def main(file: str, beat_s: float, pid: int, ticks: int, own: bool, command: lis
     if b"done" in told.split(b"\n"):
         with contextlib.suppress(OSError):
             os.unlink(file)  # noqa: PTH108
-    elif not _is_gone(beat):
+    elif _child(told) or not _is_gone(beat):
         os.execv(command[0], [*command, *_child(told)])  # noqa: S606 - our own command
 
 
@@ -40,7 +40,7 @@ def _wait(beat: int, beat_s: float, pid: int, ticks: int, own: bool) -> bytes:  
     if process >= 0:
         poll.register(process, select.POLLIN)
     step_s, next_s = (beat_s if own else _CHECK_S), 0.0
-    while _lives(pid, ticks) and not _is_gone(beat):
+    while _lives(pid, ticks) and (own or not _is_gone(beat)):
         if time.monotonic() >= next_s:
             _write(beat)
             next_s = time.monotonic() + beat_s
