@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from envctl import environment
 from envctl.conductor.place import open_place
 from envctl.environment import SESSION_VARIABLE, Selection, Wishes
-from envctl.errors import EnvctlError, Interrupted, ProcessNotFound
+from envctl.errors import EnvctlError, EnvironmentNotFound, Interrupted, ProcessNotFound
 from envctl.host import clock, owner, paths
 from envctl.host.signals import shielded
 from envctl.model import SessionRequest
@@ -90,13 +90,22 @@ def up_for_process(selection: Selection, pid: int, *, progress: Progress, wishes
     session_id = f"{_of_process(of)}{open_place(selection).key[:12]}"
     request = SessionRequest(session_id, owner.command_name(pid) or "a process", of)
     with watched(selection.environ, request.id, of) as watcher:
-        report = environment.up(selection, progress=progress, wishes=replace(wishes, session=request))
+        try:
+            report = environment.up(selection, progress=progress, wishes=replace(wishes, session=request))
+        except EnvironmentNotFound as error:  # the watcher was quicker
+            if owner.is_alive(of):
+                raise
+            raise _has_ended_meanwhile(pid) from error
         if not owner.is_alive(of):
-            removal = environment.end_session(selection.environ, request.id, progress=progress)
-            state = "removed again" if removal else "the environment was up before, and stays"
-            raise ProcessNotFound(f"process {pid} has ended meanwhile", subject={"pid": pid}, state=state)
+            environment.end_session(selection.environ, request.id, progress=progress)
+            raise _has_ended_meanwhile(pid)
         watcher.leave()
     return report
+
+
+def _has_ended_meanwhile(pid: int) -> ProcessNotFound:
+    state = "what was made for it is removed"
+    return ProcessNotFound(f"process {pid} has ended meanwhile", subject={"pid": pid}, state=state)
 
 
 def end_for_process(selection: Selection, pid: int, *, progress: Progress) -> list[Removal]:

@@ -47,7 +47,7 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
             place.registry.begin_session(found.identity.name, place.wishes.session)
         elif place.adopts(found):
             place.registry.adopt(found.identity.name)
-        place.registry.renew(found.identity.name, place.ttl_s)
+        place.registry.renew(found.identity.name, place.ttl_s(found))
         teardown.forget_failure(place, found.identity.name)
         work = BringUp(place, engine, capabilities, found, lock, budget_s, progress)
         done, plan = work.run()
@@ -96,7 +96,7 @@ def _claim(place: Place, engine: Engine, capabilities: Capabilities, progress: P
         host=host,
         publish_address=publish_address,
         config_file=spec.source,
-        ttl_s=place.ttl_s,
+        ttl_s=place.ttl_s(None),
         branch_source=str(place.checkout.source),
         session=place.wishes.session,
     )

@@ -180,13 +180,17 @@ class Place:
             subject={"checkout": self.checkout.root, "branch": self.checkout.branch, "name": self.selection.label},
         )
 
-    @property
-    def ttl_s(self) -> float | None:
-        """Seconds to live without use: as asked for, else as configured, else for ever; in CI, where jobs die, 2 h."""
+    def ttl_s(self, found: EnvironmentRecord | None) -> float | None:
+        """Seconds to live without use, None for ever: as asked for, else as configured, else as it was.
+
+        A new one lives for ever, but for 2 hours in CI, where jobs die.
+        """
         if self.wishes.ttl_s is not None:
             return self.wishes.ttl_s
         if self.spec.ttl_s is not None:
             return self.spec.ttl_s
+        if found is not None:
+            return found.ttl_s
         return _CI_TTL_S if self.checkout.ci else None
 
     @property

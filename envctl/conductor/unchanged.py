@@ -62,7 +62,7 @@ def _refreshed(place: Place, before: EnvironmentRecord, reach: Mapping[str, Conn
             return None
     elif place.adopts(now):
         place.registry.adopt(now.identity.name)
-    place.registry.renew(now.identity.name, place.ttl_s)
+    place.registry.renew(now.identity.name, place.ttl_s(now))
     current = variables(now.identity, now.stack.engine, place.spec, reach)
     if now.details.get("variables") == current:
         return now
