@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from envctl.conductor import gather, record, session, teardown
+from envctl.conductor import record, session, teardown
 from envctl.conductor.bringup import BringUp
 from envctl.conductor.place import Place
 from envctl.host import clock
 from envctl.host.locks import Lock
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import LOOPBACK, Capabilities, EnvironmentState
+from envctl.plan import naming
 from envctl.plan.addresses import addresses
 from envctl.report import EnvironmentReport, Progress
 
@@ -88,11 +89,13 @@ def _claim(place: Place, engine: Engine, capabilities: Capabilities, progress: P
         progress.note(f"warning: ports are published on {publish_address}, where others may reach them")
     if place.choice:
         progress.note(f"engine {place.choice.reason}")
+    identity = place.identity()
+    shared = bool(capabilities.vantage)  # the next job's container has the same path, and a registry of its own
     found, _ = place.registry.claim(
-        place.identity(),
+        identity,
         engine=engine.name,
         endpoint=engine.address,
-        project=gather.stack_project(place, place.identity()),
+        project=naming.stack_project(identity.name, place.registry.registry_id if shared else ""),
         host=host,
         publish_address=publish_address,
         config_file=spec.source,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from envctl import kinds
 from envctl.conductor.place import Place, owner_name
-from envctl.host import assets, clock, container, owner
+from envctl.host import assets, clock, owner
 from envctl.host.registry import EnvironmentRecord
-from envctl.model import Capabilities, EnvironmentSpec, EnvironmentState, Identity, Observed, Stack
+from envctl.model import Capabilities, EnvironmentSpec, EnvironmentState, Observed, Stack
 from envctl.plan import naming
 from envctl.plan.document import image_of
 from envctl.plan.facts import Facts, KindAssets
@@ -62,7 +62,7 @@ def unclaimed(place: Place, engine: Engine) -> EnvironmentRecord:
     """What the record would be, for a plan that is only shown. Its ports are left to the engine."""
     now = clock.now()
     identity = place.identity()
-    stack = Stack(id="", project=stack_project(place, identity), engine=engine.name, endpoint=engine.address)
+    stack = Stack(id="", project=naming.stack_project(identity.name), engine=engine.name, endpoint=engine.address)
     return EnvironmentRecord(
         identity=identity,
         state=EnvironmentState.CREATING,
@@ -73,12 +73,6 @@ def unclaimed(place: Place, engine: Engine) -> EnvironmentRecord:
         last_used_at=now,
         owner=owner.current(),
     )
-
-
-def stack_project(place: Place, identity: Identity) -> str:
-    """The Compose project of a new environment."""
-    shared = container.is_inside()  # the next job's container has the same path, and a state directory of its own
-    return naming.stack_project(identity.name, place.registry.registry_id if shared else "")
 
 
 def credentials_for(spec: EnvironmentSpec, known: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

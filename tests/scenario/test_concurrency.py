@@ -126,7 +126,7 @@ def test_down_all_against_up(make_project: Callable[[], Project]) -> None:
 def _start_and_stop(project: Project) -> subprocess.Popen[str]:
     """An `up` that holds the lock and is stopped by SIGSTOP."""
     process = project.start("up")
-    recorded = "SELECT 1 FROM environments"  # which it writes down with the lock held
+    recorded = "SELECT 1 FROM subnet_leases"  # the last that it writes down, with the lock held, before engine work
     assert eventually(lambda: bool(project.traces.rows(recorded)), limit_s=60, every_s=0.01)
     os.kill(process.pid, signal.SIGSTOP)
     return process
