@@ -147,7 +147,15 @@ def logs(
 
     After a failed `up` that was rolled back, the log it kept of each service.
 
+    Args:
+        selection: Which environment.
+        services: Whose; none for all.
+        follow: Whether to go on until interrupted.
+        tail_lines: Only the last lines of each.
+        since: Only what is newer: so long ago ("5m"), or a moment as ISO 8601.
+
     Raises:
+        UsageError: `since` is neither.
         ServiceNotFound: There is no such service.
         EnvironmentNotFound: There is no such environment.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from envctl.conductor import teardown
 from envctl.conductor.place import Place
-from envctl.errors import ServiceNotFound
+from envctl.errors import ServiceNotFound, UsageError
 from envctl.host.merge import merged
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def logs(
     place: Place, services: Sequence[str], *, follow: bool, tail_lines: int | None, since: str | None
 ) -> Iterator[tuple[str, str]]:
     """As `environment.logs`."""
+    since = None if since is None else moment(since)
     found = place.find()
     if found is None:
         yield from teardown.kept_logs(place, services, tail_lines)
@@ -33,6 +34,24 @@ def logs(
         for name in wanted
     }
     yield from merged(streams)
+
+
+def moment(since: str) -> str:
+    """A moment in a form every engine reads: seconds ago ("300s"), or ISO 8601 with its offset."""
+    from datetime import datetime
+
+    from envctl.plan.units import DURATION_FORM, duration_s
+
+    try:
+        return f"{duration_s(since):.3f}s"
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        fix = [f"write a duration, {DURATION_FORM}, or a moment, 2026-11-22T10:00:00Z"]
+        raise UsageError(f"{since!r} is neither a duration nor a moment", fix=fix) from None
+    return (moment if moment.tzinfo else moment.astimezone()).isoformat()
 
 
 def execute(

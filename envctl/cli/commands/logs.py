@@ -22,7 +22,7 @@ from envctl.cli import output
 from envctl.cli.command import command
 from envctl.cli.complete import complete_services
 from envctl.cli.settings import Settings
-from envctl.errors import Interrupted, UsageError
+from envctl.errors import Interrupted
 from envctl.host.terminal import escape
 
 _FORMATS = ("text", "json")
@@ -40,7 +40,6 @@ def command_line(
 ) -> int:
     """Print it."""
     form = settings.choose_format(_FORMATS)
-    since = _moment(since) if since is not None else None
     lines = environment.logs(settings.selection(), services, follow=follow, tail_lines=tail_lines, since=since)
     try:
         if form == "json":
@@ -67,21 +66,3 @@ def _print_text(lines: Iterator[tuple[str, str]], *, prefix: bool, settings: Set
         safe = output.harmless(escape(_COLOR_SEQUENCE.sub("", line.rstrip("\r\n")), limit=_LONGEST))
         name = f"{service:<{max(map(len, seen))}} |"
         output.write(f"{output.paint(name, code, on=colored)} {safe}\n" if prefix else f"{safe}\n")
-
-
-def _moment(text: str) -> str:
-    """`--since` in a form every engine reads: seconds ago ("300s"), or the moment as it was given."""
-    from datetime import datetime
-
-    from envctl.plan.units import DURATION_FORM, duration_s
-
-    try:
-        return f"{duration_s(text):.3f}s"
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        fix = [f"write a duration, {DURATION_FORM}, or a moment, 2026-11-22T10:00:00Z"]
-        raise UsageError(f"--since {text!r} is neither a duration nor a moment", fix=fix) from None
-    return (moment if moment.tzinfo else moment.astimezone()).isoformat()
