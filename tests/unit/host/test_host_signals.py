@@ -12,9 +12,10 @@ import pytest
 
 PRELUDE = """
 import select, signal, sys
+from contextlib import ExitStack
 from envctl.errors import EngineFailed, Interrupted
 from envctl.host import signals
-from envctl.host.signals import farewell, interruptible, shielded
+from envctl.host.signals import farewell, interruptible, outlived, shielded
 signals.ECHO_S = 0.0
 say = lambda text: print(text, flush=True)
 
@@ -198,6 +199,30 @@ except KeyError:
     child.expect("cleaning")
     child.send(signal.SIGINT)
     assert child.end() == (0, "bug seen\n", "")
+
+
+def test_last_words_name_who_does_the_rest(stack: ExitStack) -> None:
+    """Where a process in the background finishes the clean-up nobody is told to do it; blocks need not be nested."""
+    child = Child(
+        stack,
+        """
+with interruptible(), ExitStack() as first, ExitStack() as second:
+    first.enter_context(outlived())
+    second.enter_context(outlived())
+    first.close()
+    with shielded(left=lambda: ["environment shop"]):
+        say("cleaning")
+        wait_for_input()
+""",
+    )
+    child.expect("cleaning")
+    child.send(signal.SIGINT)
+    child.send(signal.SIGTERM)
+    code, _, err = child.end()
+    assert code == 143
+    assert "environment shop" in err
+    assert "in the background" in err
+    assert "envctl down" not in err
 
 
 def test_ignored_signals_stay_ignored(stack: ExitStack) -> None:
