@@ -103,7 +103,7 @@ def begin_removal(registry: Registry, found: EnvironmentRecord, environ: Mapping
         return family(session) == around or owner.is_ancestor(session.owner)
 
     if others := registry.begin_removal(found.identity.name, is_own):
-        raise _in_use(found, others)
+        raise _in_use(found, others, "envctl down --force removes the environment all the same")
 
 
 def begin_renewal(registry: Registry, found: EnvironmentRecord, own: str) -> None:
@@ -118,13 +118,13 @@ def begin_renewal(registry: Registry, found: EnvironmentRecord, own: str) -> Non
         EnvironmentInUse: Somebody else uses it, be it the command this one runs in.
     """
     if others := registry.begin_removal(found.identity.name, lambda session: session.id == own):
-        raise _in_use(found, others)
+        raise _in_use(found, others, "envctl down --force, then envctl up: whoever uses it loses its data and passwords")
 
 
-def _in_use(found: EnvironmentRecord, others: Sequence[Session]) -> EnvironmentInUse:
+def _in_use(found: EnvironmentRecord, others: Sequence[Session], force: str) -> EnvironmentInUse:
     return EnvironmentInUse(
         f"{found.identity.name} is in use by {_words(others)}",
-        fix=["wait until it ends, or end it", "envctl down --force removes the environment all the same"],
+        fix=["wait until it ends, or end it", force],
         subject={"environment": found.identity.name, "pids": [session.owner.pid for session in others]},
         state="unchanged",
     )

@@ -95,6 +95,9 @@ def _show(report: EnvironmentReport, form: str, settings: Settings) -> None:
     ]
     lines = table(("SERVICE", "ADDRESS", "URL"), rows, output.columns(sys.stdout)) if rows else ""
     output.write(f"{headline}  {report.state}{_duration(report)}\n\n{lines}")
+    if report.session:
+        fate = "goes with it" if report.ephemeral else "was up before, and stays"
+        output.say(f"\nin use by {escape(str(report.session))}; the environment {fate}")
     output.say('\nnext: eval "$(envctl env --format shell)"')
 
 
