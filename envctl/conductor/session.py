@@ -118,7 +118,7 @@ def begin_renewal(registry: Registry, found: EnvironmentRecord, own: str) -> Non
         EnvironmentInUse: Somebody else uses it, be it the command this one runs in.
     """
     if others := registry.begin_removal(found.identity.name, lambda session: session.id == own):
-        raise _in_use(found, others, "envctl down --force, then envctl up: whoever uses it loses its data and passwords")
+        raise _in_use(found, others, "envctl down --force, then envctl up; those who use it lose data and passwords")
 
 
 def _in_use(found: EnvironmentRecord, others: Sequence[Session], force: str) -> EnvironmentInUse:

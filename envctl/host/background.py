@@ -18,6 +18,8 @@ MARK = "ENVCTL_BACKGROUND"
 # Sources: GitHub's runner, "Cleaning up orphan processes"; Jenkins' ProcessTreeKiller.
 _OUTLIVING = {"RUNNER_TRACKING_ID": "0", "BUILD_ID": "dontKillMe", "JENKINS_NODE_COOKIE": "dontKillMe"}
 
+_PATHS = ("ENVCTL_RUN_DIR", "ENVCTL_CACHE_DIR", "DOCKER_CONFIG", "DOCKER_CERT_PATH")  # it goes to another folder
+
 
 def python(module: str) -> list[str]:
     """The command that calls `main(arguments)` of a module of ours, however envctl itself was found by this Python."""
@@ -28,7 +30,9 @@ def python(module: str) -> list[str]:
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables of what is to outlive the job that started it."""
-    return {**environ, **{name: value for name, value in _OUTLIVING.items() if name in environ}, MARK: "1"}
+    outliving = {name: value for name, value in _OUTLIVING.items() if name in environ}
+    paths = {name: os.path.abspath(environ[name]) for name in _PATHS if environ.get(name)}  # noqa: PTH100
+    return {**environ, **outliving, **paths, MARK: "1"}
 
 
 def start(command: Sequence[str], environ: Mapping[str, str], *, stdin: int | None = None) -> int:

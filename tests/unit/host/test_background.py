@@ -33,6 +33,7 @@ def test_it_outlives_a_job() -> None:
     job = {"RUNNER_TRACKING_ID": "github_1", "BUILD_ID": "7", "JENKINS_NODE_COOKIE": "x", "PATH": "/bin"}
     ours = background.environment(job)
     assert (ours["RUNNER_TRACKING_ID"], ours["BUILD_ID"], ours["JENKINS_NODE_COOKIE"]) == ("0", *2 * ["dontKillMe"])
+    assert background.environment({"DOCKER_CONFIG": "x"})["DOCKER_CONFIG"] == f"{Path.cwd()}/x", "it leaves this folder"
     assert background.environment({"PATH": "/bin"}) == {"PATH": "/bin", background.MARK: "1"}
 
 
