@@ -207,9 +207,8 @@ class Run:
         self._began_at = clock.now()
         try:
             with shielded():
-                self._child = start(command, self._variables)
-                if self._watcher:
-                    self._watcher.child(self._child.pid, self._child.start_ticks)
+                begins = self._watcher.begins if self._watcher else None
+                self._child = start(command, self._variables, begins=begins)
             self.code = self._child.wait()
         except Interrupted as interruption:
             if self._child is None:

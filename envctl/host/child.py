@@ -25,7 +25,7 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -214,13 +214,20 @@ class Child:
             self._job.take(restore=True)
 
 
-def start(command: Sequence[str], environ: Mapping[str, str], cwd: Path | None = None) -> Child:
+def start(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    cwd: Path | None = None,
+    *,
+    begins: Callable[[], None] | None = None,
+) -> Child:
     """Start a command, and lend it the terminal where there is one.
 
     Args:
         command: Program and arguments; the program is looked for in the PATH of `environ`.
         environ: All of its variables.
         cwd: Its working folder, None for ours.
+        begins: Called in the new process just before the command takes its place; it must not raise, nor wait.
 
     Raises:
         CommandNotFound: There is no such program.
@@ -231,7 +238,7 @@ def start(command: Sequence[str], environ: Mapping[str, str], cwd: Path | None =
     started: list[Child] = []
     try:
         with shielded():
-            started.append(Child(_spawned(command, environ, cwd)))
+            started.append(Child(_spawned(command, environ, cwd, begins)))
         return started[0]
     except BaseException:
         with shielded():
@@ -240,14 +247,18 @@ def start(command: Sequence[str], environ: Mapping[str, str], cwd: Path | None =
         raise
 
 
-def _spawned(command: Sequence[str], environ: Mapping[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
+def _spawned(
+    command: Sequence[str], environ: Mapping[str, str], cwd: Path | None, begins: Callable[[], None] | None
+) -> subprocess.Popen[bytes]:
     import subprocess
 
     main = threading.current_thread() is threading.main_thread()
     if main and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a careless caller's: the kernel would throw exit codes away
     try:
-        return subprocess.Popen(list(command), env=environ, cwd=cwd, process_group=0, close_fds=False)
+        return subprocess.Popen(
+            list(command), env=environ, cwd=cwd, process_group=0, close_fds=False, preexec_fn=begins
+        )
     except OSError as error:
         from envctl.host.unrunnable import why
 

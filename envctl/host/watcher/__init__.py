@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from envctl.host import background, heartbeat, paths, signals
+from envctl.host import background, heartbeat, owner, paths, signals
 from envctl.host.files import cannot_write
 from envctl.model import Owner
 
@@ -27,7 +27,7 @@ class Watcher:
     Args:
         state: The state directory.
         session_id: The session it watches.
-        owner: The process it belongs to: this one or another.
+        of: The process it belongs to: this one or another.
         environ: The caller's variables; the reaper needs those that lead to the engine.
 
     Raises:
@@ -35,17 +35,18 @@ class Watcher:
         OSError: It cannot be started.
     """
 
-    def __init__(self, state: Path, session_id: str, owner: Owner, environ: Mapping[str, str]) -> None:
+    def __init__(self, state: Path, session_id: str, of: Owner, environ: Mapping[str, str]) -> None:
         beat = heartbeat.path(state, session_id)
         try:
             paths.make_private(beat.parent)
         except OSError as error:
             raise cannot_write(beat.parent, error) from error
-        own = owner.pid == os.getpid()
+        self._owner_pid = of.pid
+        own = of.pid == os.getpid()
         self._announced = ExitStack()
         reader, self._pipe = os.pipe()
         reaper = [*background.python(_REAPER), "session", str(state), session_id]
-        watched = [str(owner.pid), str(owner.start_ticks), "pipe" if own else "process"]
+        watched = [str(of.pid), str(of.start_ticks), "pipe" if own else "process"]
         program = [sys.executable, *_OPTIONS, str(_PROGRAM), str(beat), str(heartbeat.BEAT_S), *watched, *reaper]
         try:
             self._pid = background.start(program, environ, stdin=reader)
@@ -57,9 +58,15 @@ class Watcher:
         if own:
             self._announced.enter_context(signals.outlived())
 
-    def child(self, pid: int, start_ticks: int) -> None:
-        """Tell it of a program whose process group is to be ended if we are killed."""
-        self._tell(f"child {pid} {start_ticks}\n")
+    def begins(self) -> None:
+        """To be called in a process of ours that is about to become a program: if we are killed, its group is ended.
+
+        By the new process, so that there is no moment at which the program runs and nobody knows of it.
+        """
+        me = owner.current()
+        self._tell(f"child {me.pid} {me.start_ticks}\n")
+        if os.getppid() != self._owner_pid:  # killed meanwhile: nobody may have heard it
+            os._exit(1)
 
     def dismiss(self) -> None:
         """The session has ended in good order: nothing is left to watch. Again does nothing."""

@@ -51,6 +51,9 @@ def _wait(beat: int, beat_s: float, pid: int, ticks: int, own: bool) -> bytes:  
                 break
             if not data:
                 poll.unregister(0)  # who started us goes on with something else
+    os.set_blocking(0, False)
+    with contextlib.suppress(OSError):
+        told += os.read(0, 4096)  # what was told last, by a process that has ended since
     return told
 
 

@@ -20,7 +20,7 @@ from envctl.model import Owner
 
 # A program that starts a watcher of its own, tells its number, and does what it is told on its standard input.
 PROGRAM = """
-import os, signal, sys
+import os, signal, subprocess, sys
 from pathlib import Path
 from envctl.host import background, owner
 from envctl.host.watcher import Watcher
@@ -118,13 +118,29 @@ def test_kill_of_the_process_calls_the_reaper(
     """With the session, and with the program that was run last."""
     program = Watched(stack, tmp_path, reaper)
     assert program.watches
-    program.do("watcher.child(11, 22); watcher.child(33, 44)")
-    program.do("print('told', flush=True)")
-    assert program.process.stdout.readline() == "told\n"
+    for _ in range(2):
+        program.do("print(subprocess.Popen(['sleep', '60'], preexec_fn=watcher.begins).pid, flush=True)")
+        run = owner.of(int(program.process.stdout.readline()))
+        assert run is not None
+        stack.callback(os.kill, run.pid, signal.SIGKILL)
     assert not called.exists()
     program.process.kill()
     assert eventually(called.exists, every_s=0.01)
-    assert called.read_text().split() == ["session", str(tmp_path), "5e55", "33", "44"]
+    assert called.read_text().split() == ["session", str(tmp_path), "5e55", str(run.pid), str(run.start_ticks)]
+
+
+def test_a_program_that_was_about_to_begin(stack: ExitStack, tmp_path: Path, reaper: list[str], called: Path) -> None:
+    """Killed between the two, the program does not begin: nobody may have heard of it."""
+    program = Watched(stack, tmp_path, reaper)
+    assert program.watches
+    begins = "print('forked', flush=True), sys.stdin.readline(), watcher.begins(), print('begun', flush=True)"
+    program.do(f"pid = os.fork() or ({begins}, os._exit(0)); signal.pause()")
+    assert program.process.stdout.readline() == "forked\n"
+    program.process.kill()
+    program.process.wait()
+    assert eventually(called.exists, every_s=0.01)
+    program.do("go")
+    assert program.process.stdout.readline() == ""
 
 
 def test_a_fork_that_lives_on_does_not_hold_it(
@@ -224,7 +240,5 @@ def test_no_room_for_a_heartbeat(
     """It watches all the same. A folder in the file's place stands in for a full disk."""
     heartbeat.path(tmp_path, "5e55").mkdir(parents=True)
     program = Watched(stack, tmp_path, reaper)
-    program.do("watcher.child(1, 2); print('told', flush=True)")
-    assert program.process.stdout.readline() == "told\n"
     program.process.kill()
     assert eventually(called.exists, every_s=0.01)
