@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+import sqlite3
+import subprocess
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import process_table
 from harness import Project, eventually
+
+
+def removal_begins_after_s(project: Project, process: subprocess.Popen[str], number: int) -> float:
+    """Send a signal to an `envctl run`; how long it took until the removal of its environment was written down."""
+    with suppress(PermissionError):  # where we may, other tests are to wait meanwhile
+        os.setpriority(os.PRIO_PROCESS, process.pid, -15)
+    with closing(sqlite3.connect(project.state / "registry.db")) as rows:
+        process.send_signal(number)
+        sent_s = time.monotonic()
+        while rows.execute("SELECT state FROM environments").fetchall() == [("ready",)]:
+            assert time.monotonic() - sent_s < 10
+        return time.monotonic() - sent_s
 
 
 class Held:
