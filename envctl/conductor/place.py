@@ -250,10 +250,13 @@ def open_place(selection: Selection, wishes: Wishes | None = None) -> Place:
     What nobody uses any more is swept away meanwhile, by a process of its own.
 
     Raises:
+        UsageError: The name is none that an environment may have.
         CannotWrite: The state directory cannot be made or written.
         StateDenied: It belongs to another user or is open to others.
         RegistryNewer: A newer envctl wrote it.
     """
+    if selection.label:
+        naming.check_label(selection.label)
     state = paths.ensure_state_dir(paths.state_dir(selection.environ))
     registry = Registry.open(state)
     if registry.needs_repair:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ def _kill_all(project: Project, wanted: Callable[[process_table.Process], bool] 
     def none_left() -> bool:
         found = [process for process in project.processes().values() if wanted(process)]
         for process in found:
-            os.kill(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it went with another
+                os.kill(process.pid, signal.SIGKILL)
         return not found
 
     assert eventually(none_left)

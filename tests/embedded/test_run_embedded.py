@@ -76,7 +76,8 @@ def test_exit_codes_are_the_commands(shop: Project) -> None:
 def test_what_fails_in_envctl_is_125(shop: Project) -> None:
     """Usage, configuration and `up` alike; the code tells which it was, and nothing is left."""
     shop.config("services: {redis: {imag: x}}")
-    for arguments, code in (((), "USAGE"), (("--fersh", "true"), "USAGE"), (("--", "true"), "CONFIG_INVALID")):
+    wrong = (((), "USAGE"), (("--fersh", "true"), "USAGE"), (("--name", "a b", "--", "true"), "USAGE"))
+    for arguments, code in (*wrong, (("--", "true"), "CONFIG_INVALID")):
         error = shop.error("run", *arguments)
         assert (error["code"], error["exit"]) == (code, 125)
     shop.config(BROKEN)

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from harness import eventually
 from local_server import free_port
 
 from envctl.host import account
@@ -27,7 +28,8 @@ def machine() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder)
+        # What was killed with its program, as an initdb's server, may still be writing.
+        assert eventually(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists())
 
 
 @dataclass

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +14,9 @@ from docker_presence import Thing, things
 
 CHECKOUT = "dev.envctl.checkout"
 TEST = "envctl-test"  # the label of what tests create themselves
+
+_WANTED = ("type=container", "type=volume", "event=create", "event=mount")
+_EVENTS = ("docker", "events", *(p for w in _WANTED for p in ("--filter", w)), "--format", "{{json .}}")
 
 SESSION = "ENVCTL_TEST_SESSION"
 
@@ -62,9 +66,9 @@ class EventRecorder:
 
     def __init__(self) -> None:
         self._file: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the recorder
-        wanted = ["type=container", "type=volume", "event=create", "event=mount"]
+        # From a moment that has been, since it takes a while until they flow.
         self._process = subprocess.Popen(
-            ["docker", "events", *(p for w in wanted for p in ("--filter", w)), "--format", "{{json .}}"],
+            [*_EVENTS, "--since", f"{time.time():.3f}"],
             stdin=subprocess.DEVNULL,
             stdout=self._file,
             stderr=subprocess.DEVNULL,
@@ -78,9 +82,12 @@ class EventRecorder:
         """The same at the end."""
         self._process.terminate()
         self._process.wait(timeout=10)
-        found = self.mounts()
+        flowed = os.pread(self._file.fileno(), 1 << 30, 0).decode(errors="replace")
         self._file.close()
-        return found
+        # The newest may have been under way; the engine remembers the last 256.
+        now = [*_EVENTS, "--since", f"{time.time() - 60:.3f}", "--until", f"{time.time():.3f}"]
+        remembered = subprocess.run(now, capture_output=True, text=True, timeout=30, check=False).stdout
+        return _mounts(f"{flowed}\n{remembered}")
 
 
 def _mounts(text: str) -> dict[str, dict[str, str]]:

@@ -71,7 +71,7 @@ async def test_invalid_notification_is_counted_and_survived(
         postgres.notify(json.dumps({"channel": channel, "data": "next"}))
         assert (await client.receive())["data"] == "next"
     assert await server.metric("envctl_ws_notify_invalid_total") == before + 1
-    assert server.events("notify_invalid")[-1]["size_bytes"] == len(payload)
+    assert server.wait_for("notify_invalid", size_bytes=len(payload))
 
 
 async def test_readiness_checks_between_events_lose_none(server: Server, postgres: Postgres, channel: str) -> None:

@@ -94,7 +94,7 @@ def _keep_artifacts(run: Run) -> None:
     except Interrupted:
         raise
     except EnvctlError as error:
-        output.say(f"the services' logs could not be kept: {error.message}")
+        output.say(f"the services' logs could not be kept: {error.message}{f' ({error.cause})' if error.cause else ''}")
         return
     if kept is None:
         return
