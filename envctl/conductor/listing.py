@@ -16,7 +16,7 @@ from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.model import EnvironmentState, ServiceState
 from envctl.report import EnvironmentReport
 
-SIZES_LIMIT_S = 0.04
+SIZES_LIMIT_S = 0.02
 """How long a list waits for sizes that nobody asked for, seconds: it has 120 ms in all."""
 
 _Running = Mapping[str, Mapping[str, ServiceState]]
