@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import NoReturn
 
@@ -24,7 +25,12 @@ def main() -> NoReturn:
     """Run the program."""
     # It lives for a fraction of a second, most of it spent making classes: looking for cycles among them is wasted.
     gc.set_threshold(100_000)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or nobody reads any more
+            stream.flush()
+    # To free object by object what the system takes back at once is all that Python would still do, in 10 to 20 ms.
+    os._exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
