@@ -135,7 +135,7 @@ class Project:
             containers=engine != "embedded",
             events=events,
         )
-        self.command = [sys.executable, "-m", "envctl"]
+        self.command = [sys.executable, "-X", "faulthandler", "-m", "envctl"]
         self._started: list[subprocess.Popen[str]] = []
         self.git("init", "--quiet", "--initial-branch=main")
         self.write("README", "A project of a test.\n")
@@ -204,6 +204,9 @@ class Project:
         try:
             out, err = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # it says where it stands
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=5)
             _kill(process)
             out, err = process.communicate()
             raise AssertionError(f"envctl {' '.join(args)} did not end in {timeout_s} s\n{out}\n{err}") from None

@@ -12,12 +12,13 @@ from envctl.engines.local import records
 from envctl.engines.local.deaths import Deaths, autopsy
 from envctl.engines.local.keeping import Keeping
 from envctl.engines.local.starting import Starting
-from envctl.errors import PortTaken
+from envctl.errors import EngineFailed, PortTaken
 from envctl.host import owner
 from envctl.model import Death
 from envctl.report import Initiator
 
 _SETTLED_WITHIN_S = 10.0  # what the keeper was asked takes milliseconds, except on a disk that does not answer
+_ANSWERS_WITHIN_S = 60.0  # all were proven ready, so the keeper has only to say what it has done
 _KEEPER_LIMIT_S = 1.0
 _REST_GRACE_S = 2.0
 
@@ -63,15 +64,23 @@ class Launch:
         """Until all were started. Nothing waits for others any more: who calls this will report no more of them.
 
         Raises:
-            EnvctlError: What went wrong first.
+            EnvctlError: What went wrong first; EngineFailed also where the keeper does not answer within a minute.
             PortTaken: Somebody else has a port.
         """
         with self._news:
             self._waiting = True
             self._news.notify_all()
-            self._news.wait_for(lambda: self._error is not None or not (self._unasked or self._unanswered))
+            answered = self._news.wait_for(
+                lambda: self._error is not None or not (self._unasked or self._unanswered), timeout=_ANSWERS_WITHIN_S
+            )
         if self._error is not None:
             raise self._error
+        if not answered:
+            raise EngineFailed(
+                "the program that keeps the services' processes does not answer",
+                evidence=[f"not told to have been started: {', '.join(sorted({*self._unasked, *self._unanswered}))}"],
+                fix=["try again", "envctl doctor"],
+            )
         if not self._deaths.attach(self.close):
             self.close()
 
