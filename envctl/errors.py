@@ -11,6 +11,7 @@
         ConfigNotFound      NO_CONFIG
         CodeNotFound        NO_CODE
         ProcessNotFound     NO_PROCESS
+        SnapshotNotFound    NO_SNAPSHOT
       EngineUnavailable                         69
         EngineNotInstalled  ENGINE_NOT_INSTALLED
         EngineUnreachable   ENGINE_UNREACHABLE
@@ -29,6 +30,7 @@
         StateDenied         STATE_DENIED
       Refused                                   78
         NotOurs             NOT_OURS
+        ForeignServer       FOREIGN_SERVER
         OtherEngine         OTHER_ENGINE
         UnsafeSetting       UNSAFE_SETTING
         Unsupported         UNSUPPORTED
@@ -53,7 +55,14 @@
         OutOfMemory         OUT_OF_MEMORY
         DiskFull            DISK_FULL
       Leftovers             LEFTOVERS           85
-      DataFailed            DATA_FAILED         86
+      DataError                                 86
+        DataFailed          DATA_FAILED
+        SeedFailed          SEED_FAILED
+        MigrationFailed     MIGRATION_FAILED
+        NoBaseline          NO_BASELINE
+        ResetBlocked        RESET_BLOCKED
+        DataDirty           DATA_DIRTY
+        SnapshotInvalid     SNAPSHOT_INVALID
       CommandNotExecutable  COMMAND_NOT_EXECUTABLE  126
       CommandNotFound       COMMAND_NOT_FOUND   127
       Interrupted           INTERRUPTED         128 + signal
@@ -218,6 +227,15 @@ class ProcessNotFound(NotFound):
     code = "NO_PROCESS"
 
 
+class SnapshotNotFound(NotFound):
+    """There is no snapshot of this name for this project.
+
+    Fix: `envctl snapshot ls` shows those there are; `envctl snapshot save NAME` makes one.
+    """
+
+    code = "NO_SNAPSHOT"
+
+
 class EngineUnavailable(EnvctlError):
     """No container engine can be used."""
 
@@ -376,6 +394,15 @@ class NotOurs(Refused):
     """
 
     code = "NOT_OURS"
+
+
+class ForeignServer(Refused):
+    """The server at a service's address does not prove to be this environment's, so its data is not touched.
+
+    Fix: `envctl status` shows what is up; `envctl up` brings this environment's own server back.
+    """
+
+    code = "FOREIGN_SERVER"
 
 
 class OtherEngine(Refused):
@@ -583,14 +610,74 @@ class Leftovers(EnvctlError):
     retryable = True
 
 
-class DataFailed(EnvctlError):
+class DataError(EnvctlError):
+    """What was to be done with the data of a service was not done."""
+
+    exit_code = 86
+
+
+class DataFailed(DataError):
     """What was to be done with the data of a service failed: a copy, a clearing; the server's words are shown.
 
     Fix: act on the server's words; `envctl status` shows whether it is ready, `envctl logs SERVICE` what it said.
     """
 
     code = "DATA_FAILED"
-    exit_code = 86
+
+
+class SeedFailed(DataError):
+    """A file or command of `seed` failed; the place in it and the server's words are shown. Nothing of the file stays.
+
+    Fix: mend the file at the line shown, or the command, and run `envctl up` (or `envctl seed`) again.
+    """
+
+    code = "SEED_FAILED"
+
+
+class MigrationFailed(DataError):
+    """The command of `migrate` failed; what it said last is shown. What it did is not used for any environment.
+
+    Fix: mend the migration and run `envctl up` again; `envctl up --keep-failed` keeps the database it failed in.
+    """
+
+    code = "MIGRATION_FAILED"
+
+
+class NoBaseline(DataError):
+    """There is nothing a reset could go back to: the service has neither `seed` nor `migrate`, and no baseline was set.
+
+    Fix: give the service `seed` or `migrate`, or take what it holds now: `envctl reset --new-baseline`.
+    """
+
+    code = "NO_BASELINE"
+
+
+class ResetBlocked(DataError):
+    """A reset could not get at the data, because other sessions hold locks on it and were not to be ended.
+
+    Fix: end their transactions; the sessions and what they ran last are shown.
+    """
+
+    code = "RESET_BLOCKED"
+    retryable = True
+
+
+class DataDirty(DataError):
+    """Something that changes the environment's data was begun and not ended (killed, or failed half-way).
+
+    Fix: `envctl reset` or `envctl snapshot restore NAME` puts the data right; `envctl up --fresh` begins anew.
+    """
+
+    code = "DATA_DIRTY"
+
+
+class SnapshotInvalid(DataError):
+    """A snapshot's file is damaged, holds what none may hold, or fits no service of this environment.
+
+    Fix: export it again; a snapshot fits environments with a service of the same name and kind.
+    """
+
+    code = "SNAPSHOT_INVALID"
 
 
 class CommandNotExecutable(EnvctlError):

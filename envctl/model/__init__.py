@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from envctl.model.address import LOOPBACK
     from envctl.model.capabilities import Capabilities
     from envctl.model.connection import Connection
+    from envctl.model.data import (
+        DataCommand,
+        Prepared,
+        ResetReport,
+        ResetStrategy,
+        SeedFile,
+        SeedStep,
+    )
     from envctl.model.identity import BranchSource, Checkout, Identity, Owner
     from envctl.model.observed import Attempt, Death, Observed, ObservedService, Readiness, Verdict
     from envctl.model.program import DATA, Native, Program, Surroundings
@@ -48,6 +56,7 @@ __all__ = [
     "Capabilities",
     "Checkout",
     "Connection",
+    "DataCommand",
     "Death",
     "EngineName",
     "EnvironmentSpec",
@@ -63,12 +72,17 @@ __all__ = [
     "Owner",
     "PortLease",
     "PortSpec",
+    "Prepared",
     "ProcessSpec",
     "Program",
     "PullPolicy",
     "Readiness",
     "Ready",
     "Removed",
+    "ResetReport",
+    "ResetStrategy",
+    "SeedFile",
+    "SeedStep",
     "ServiceSpec",
     "ServiceState",
     "Session",
@@ -84,6 +98,7 @@ _HOMES = {
     "address": ("LOOPBACK",),
     "capabilities": ("Capabilities",),
     "connection": ("Connection",),
+    "data": ("DataCommand", "Prepared", "ResetReport", "ResetStrategy", "SeedFile", "SeedStep"),
     "identity": ("BranchSource", "Checkout", "Identity", "Owner"),
     "observed": ("Attempt", "Death", "Observed", "ObservedService", "Readiness", "Verdict"),
     "program": ("DATA", "Native", "Program", "Surroundings"),

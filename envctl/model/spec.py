@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from envctl.model.address import LOOPBACK
+
+if TYPE_CHECKING:
+    from envctl.model.data import DataCommand, ResetStrategy, SeedStep
 
 EngineName = Literal["auto", "compose", "embedded", "swarm"]
 PullPolicy = Literal["missing", "always", "never"]
@@ -140,6 +143,9 @@ class ServiceSpec:
         memory_bytes: Limit, or None for the kind's default.
         persist: Whether the data survives `down`.
         pull: When its image is asked for at its registry, or None for what the configuration says for all.
+        migrate: What brings its data up to the repository's schema, or None.
+        seed: What fills it after that, in this order.
+        reset: How its data is put back between tests.
     """
 
     name: str
@@ -156,6 +162,9 @@ class ServiceSpec:
     memory_bytes: int | None = None
     persist: bool = False
     pull: PullPolicy | None = None
+    migrate: DataCommand | None = None
+    seed: tuple[SeedStep, ...] = ()
+    reset: ResetStrategy = "auto"
     options: Mapping[str, str] = field(default_factory=dict)
 
     def port(self, name: str | None = None) -> PortSpec:
@@ -185,6 +194,8 @@ class EnvironmentSpec:
         engine_options: Settings of the engines: where the embedded one finds its programs (`postgres_bin`).
         pull: When images are asked for at their registry: when they are missing, whenever they are used, or never.
         registry_mirror: Where images of Docker Hub come from instead, "mirror.example:5000/hub", or None.
+        snapshots: Whether prepared data is kept, and used by every later environment that wants the same.
+        snapshots_max_bytes: All prepared snapshots together take no more; those used longest ago go first.
         source: Absolute path of the configuration file, or None for the default.
     """
 
@@ -198,4 +209,6 @@ class EnvironmentSpec:
     engine_options: Mapping[str, str] = field(default_factory=dict)
     pull: PullPolicy = "missing"
     registry_mirror: str | None = None
+    snapshots: bool = True
+    snapshots_max_bytes: int = 5 * 1024**3
     source: str | None = None

@@ -23,6 +23,7 @@ class EnvironmentState(StrEnum):
 
     CREATING = "creating"
     READY = "ready"
+    DIRTY = "dirty"  # something that changes its data was begun and not ended
     DEGRADED = "degraded"
     STOPPED = "stopped"
     REMOVING = "removing"

@@ -15,9 +15,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("api", "reaper"),
     ("running",),
     ("environment", "fleet"),
-    ("artifacts",),
-    ("creation", "reuse", "live", "inside", "provisional", "listing"),
-    ("session",),
+    ("artifacts", "preparing", "snapshots", "lending"),
+    ("creation", "reuse", "live", "inside", "provisional", "listing", "resetting"),
+    ("session", "seeding"),
     ("bringup", "teardown", "rendering", "unchanged"),
     ("gather", "target"),
     ("place",),
@@ -51,7 +51,7 @@ def room(module: str) -> str:
     parts = module.split(".")[1:]
     if not parts:
         return "version"
-    if parts[0] == "kinds" and len(parts) == 3:
+    if parts[0] == "kinds" and len(parts) >= 3:
         return "kinds.kind" if parts[2] == "kind" else "kinds.probe"
     if parts[0] == "conductor" and len(parts) > 1:
         return parts[1]
