@@ -94,6 +94,16 @@ class Kind:
         """What this service needs over its kind's Compose fragment, as Compose keys (`environment`, `command`, …)."""
         return {}
 
+    def outside(self, service: ServiceSpec, environment: EnvironmentSpec, *, filled: bool) -> Mapping[str, object]:
+        """What changes in `container` where its data lies outside of the image's volumes, so that a commit holds it.
+
+        Args:
+            service: The service.
+            environment: The environment it is part of.
+            filled: Whether the image holds the data already, and with it another environment's secrets.
+        """
+        return {}
+
     def native(self, service: ServiceSpec, environment: EnvironmentSpec, around: Surroundings) -> Native:
         """How this service runs without a container.
 

@@ -38,10 +38,10 @@ def compose_document(spec: Spec, facts: Facts) -> dict[str, Any]:
     services = {name: _service(service, spec, facts, inside) for name, service in spec.services.items()}
     labels = {LABEL_PREFIX + key: value for key, value in facts.labels.items()}
     for name, service in services.items():
-        service["labels"] = labels | _service_labels(spec.services[name], service)
+        service["labels"] = labels | _service_labels(spec.services[name], service, facts)
     document: dict[str, Any] = {"name": facts.stack.project, "services": services}
     document["networks"] = {"default": _network(facts, labels)}
-    if volumes := _volumes(spec, labels):
+    if volumes := _volumes(spec, facts, labels):
         document["volumes"] = volumes
     if used := _secrets(spec):
         document["secrets"] = used
@@ -75,7 +75,13 @@ def _out_of_reach(service: str, other: str) -> Unsupported:
 
 
 def image_of(service: ServiceSpec, facts: Facts) -> str:
-    """The image reference a service runs: the user's, its kind's, or the tag of what is built for it."""
+    """The image reference a service runs: the one with its prepared data, or else its own."""
+    prepared = facts.prepared.get(service.name)
+    return prepared.source if prepared and prepared.source else own_image(service, facts)
+
+
+def own_image(service: ServiceSpec, facts: Facts) -> str:
+    """The image reference without any data: the user's, its kind's, or the tag of what is built for it."""
     if service.build is not None:
         return f"{facts.stack.project}-{service.name}:{digest.of(_build_inputs(service.build))}"
     if service.image is not None:
@@ -84,10 +90,10 @@ def image_of(service: ServiceSpec, facts: Facts) -> str:
     return f"envctl-{kind.name}:{facts.assets[kind.name].digest[:12]}" if kind.bundled else kind.image or ""
 
 
-def data_volume(service: ServiceSpec) -> str | None:
-    """Name (within the stack) of the volume that holds the service's own data, or None."""
+def data_volume(service: ServiceSpec, facts: Facts) -> str | None:
+    """Name (within the stack) of the volume that holds the service's own data, or None where it lies elsewhere."""
     target = kinds.get(service.kind).data_target(service)
-    if target is None or any(volume.target == target for volume in service.volumes):
+    if target is None or service.name in facts.prepared or any(volume.target == target for volume in service.volumes):
         return None
     return f"{service.name}-data"
 
@@ -96,9 +102,11 @@ def _service(service: ServiceSpec, spec: Spec, facts: Facts, inside: Mapping[str
     kind, assets = kinds.get(service.kind), facts.assets[service.kind]
     merged = _merge(_literal(facts.assets[kinds.GENERIC].fragment), _literal(assets.fragment))
     merged = _merge(merged, kind.container(service, spec))
+    if prepared := facts.prepared.get(service.name):
+        merged = _merge(merged, kind.outside(service, spec, filled=bool(prepared.source)))
     merged["image"] = image_of(service, facts)
     merged.pop("build", None)  # the fragment's is for use by hand
-    merged |= _build(service, assets)
+    merged |= {"pull_policy": "never"} if prepared and prepared.source else _build(service, assets)
     merged["environment"] = dict(merged.get("environment") or {}) | {
         name: references.resolve(value, inside, facts.identity) for name, value in service.environment.items()
     }
@@ -106,7 +114,7 @@ def _service(service: ServiceSpec, spec: Spec, facts: Facts, inside: Mapping[str
         merged["command"] = list(service.command)
     memory = service.memory_bytes or kind.memory_bytes
     merged |= {"mem_limit": memory, "memswap_limit": memory, "ports": _ports(service, facts)}
-    merged |= _mounts(service, assets) | _secret_uses(service, spec)
+    merged |= _mounts(service, assets, facts) | _secret_uses(service, spec)
     merged["healthcheck"] = _healthcheck(service, merged.get("healthcheck"), spec, facts)
     merged["depends_on"] = _depends_on(service, spec, facts)
     return {key: value for key, value in merged.items() if value not in (None, {}, [])}
@@ -134,20 +142,22 @@ def _ports(service: ServiceSpec, facts: Facts) -> list[str]:
     return [f"{address}:{lease.host_port if lease else ''}:{port.container_port}" for port, lease in leases.items()]
 
 
-def _mounts(service: ServiceSpec, assets: KindAssets) -> dict[str, Any]:
-    volumes, configs = [], []
+def _mounts(service: ServiceSpec, assets: KindAssets, facts: Facts) -> dict[str, Any]:
+    volumes, configs, memory = [], [], []
     for number, volume in enumerate(service.volumes):
         if volume.name is not None:
             volumes.append(f"{volume.name}:{volume.target}")
         else:
             configs.append({"source": f"{service.name}_file_{number}", "target": volume.target})
-    target, data = kinds.get(service.kind).data_target(service), data_volume(service)
+    target, data = kinds.get(service.kind).data_target(service), data_volume(service, facts)
     if data and target:
         volumes.append(f"{data}:{target}")
+    elif target and service.name in facts.prepared:
+        memory.append(target)  # empty: else the engine would make a volume for it that nobody uses
     if assets.healthcheck and _kinds_own_image(service):
         source = f"{service.kind}_healthcheck"
         configs.append({"source": source, "target": f"{CHECK_FOLDER}/{assets.healthcheck[0]}"})
-    return {"volumes": volumes, "configs": configs}
+    return {"volumes": volumes, "configs": configs, "tmpfs": memory}
 
 
 def _secret_uses(service: ServiceSpec, spec: Spec) -> dict[str, Any]:
@@ -196,10 +206,10 @@ def _network(facts: Facts, labels: Mapping[str, str]) -> dict[str, Any]:
     return network
 
 
-def _volumes(spec: Spec, labels: Mapping[str, str]) -> dict[str, Any]:
+def _volumes(spec: Spec, facts: Facts, labels: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for service in spec.services.values():
-        own = data_volume(service)
+        own = data_volume(service, facts)
         names = [volume.name for volume in service.volumes if volume.name] + ([own] if own else [])
         for name in names:
             persist = {LABEL_PREFIX + "persist": "true"} if service.persist else {}
@@ -227,15 +237,20 @@ def _configs(spec: Spec, facts: Facts) -> dict[str, Any]:
     return found
 
 
-def _service_labels(service: ServiceSpec, rendered: Mapping[str, Any]) -> dict[str, str]:
+def _service_labels(service: ServiceSpec, rendered: Mapping[str, Any], facts: Facts) -> dict[str, str]:
     files = [volume.content for volume in service.volumes if volume.content is not None]
-    parts = digest.aspects({**rendered, "configs": [rendered.get("configs"), files]} if files else rendered)
+    # Which image holds the prepared data does not matter, only what shaped that.
+    whole = {**rendered, "image": own_image(service, facts)}
+    parts = digest.aspects({**whole, "configs": [rendered.get("configs"), files]} if files else whole)
+    prepared = facts.prepared.get(service.name)
+    if prepared:
+        parts["data"] = prepared.key
     own = {
         "service": service.name,
         "kind": service.kind,
         "digest": digest.of(parts),
         "aspects": json.dumps(parts, sort_keys=True, ensure_ascii=False),
-        "data": data_digest(service, str(rendered["image"])),
+        "data": prepared.key if prepared else data_digest(service, str(rendered["image"])),
         "ports": json.dumps({port.container_port: port.name for port in service.ports}),
     }
     return {LABEL_PREFIX + key: value for key, value in own.items()}

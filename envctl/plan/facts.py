@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from envctl.model import Capabilities, Identity, Observed, Program, Stack
+from envctl.model import Capabilities, Identity, Observed, Prepared, Program, Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Facts:
         observed: One look at what runs.
         images: Image reference → whether the engine has it; references that were not looked up are absent.
         programs: Kind → the program that serves it, on an engine without containers.
+        prepared: Service → the prepared data it starts from; with an empty source, the service that makes it.
     """
 
     identity: Identity
@@ -48,3 +49,4 @@ class Facts:
     observed: Observed = field(default_factory=Observed)
     images: Mapping[str, bool] = field(default_factory=dict)
     programs: Mapping[str, Program] = field(default_factory=dict)
+    prepared: Mapping[str, Prepared] = field(default_factory=dict)

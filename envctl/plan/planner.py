@@ -62,7 +62,7 @@ def _plan_service(
     if cause is None:
         return
     after = _image_steps(steps, service, rendered, spec, facts)
-    volume = rendered["data"] if "arguments" in rendered else data_volume(service)
+    volume = rendered["data"] if "arguments" in rendered else data_volume(service, facts)
     if found and volume and not service.persist and _data_is_stale(found, rendered):
         removal = steps.add(Verb.REMOVE, service.name, cause)
         discard = steps.add(Verb.DISCARD, volume, "made by another definition; not kept (persist: false)", (removal,))
@@ -73,7 +73,8 @@ def _plan_service(
 def _image_steps(
     steps: _Steps, service: ServiceSpec, rendered: Mapping[str, Any], spec: EnvironmentSpec, facts: Facts
 ) -> list[int]:
-    if "image" not in rendered:
+    prepared = facts.prepared.get(service.name)
+    if "image" not in rendered or (prepared and prepared.source):
         return []
     image = str(rendered["image"])
     if image in steps.images:

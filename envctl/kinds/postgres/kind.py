@@ -16,6 +16,16 @@ _USER = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"  # initdb takes no dollar sign for its s
 _THROW_AWAY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 _SETTINGS = ("shared_buffers=32MB", "max_connections=200")
 
+_OUTSIDE = "/var/lib/envctl/postgres"
+# A server without network reads the statement from its standard input: the password is in no argument and in no log.
+_START_PREPARED = r"""
+password=$(cat "$POSTGRES_PASSWORD_FILE") || exit
+printf 'ALTER ROLE "%s" PASSWORD '"'%s';\n\n" "$POSTGRES_USER" "$password" |
+    docker-entrypoint.sh postgres --single -j -D "$PGDATA" -c exit_on_error=on -c fsync=off -c log_statement=none \
+    -c log_min_error_statement=panic -c log_checkpoints=off template1 >/dev/null || exit
+exec docker-entrypoint.sh "$0" "$@"
+"""
+
 
 class Postgres(Kind):
     """PostgreSQL, by the contract of the official image."""
@@ -63,9 +73,7 @@ class Postgres(Kind):
 
     def container(self, service: ServiceSpec, environment: EnvironmentSpec) -> Mapping[str, object]:
         """Credentials by file, and no durability for data that will be thrown away."""
-        settings = _SETTINGS if service.persist else (*_SETTINGS, *_THROW_AWAY)
         init = {} if service.persist else {"POSTGRES_INITDB_ARGS": "--no-sync"}
-        arguments = [word for setting in settings for word in ("-c", setting)]
         return {
             "environment": {
                 "POSTGRES_USER": service.options["user"],
@@ -73,8 +81,21 @@ class Postgres(Kind):
                 "POSTGRES_PASSWORD_FILE": secret_file(service.name, "password"),
                 **init,
             },
-            "command": ["postgres", *arguments, *(service.command or ())],
+            "command": self._command(service),
         }
+
+    def outside(self, service: ServiceSpec, environment: EnvironmentSpec, *, filled: bool) -> Mapping[str, object]:
+        """Another PGDATA; prepared data has another environment's password, which is changed before the server starts.
+
+        The image's own entrypoint is run for both, so that neither stays root.
+        """
+        where = {"environment": {"PGDATA": _OUTSIDE}}
+        return where | ({"command": ["sh", "-c", _START_PREPARED, *self._command(service)]} if filled else {})
+
+    def _command(self, service: ServiceSpec) -> list[str]:
+        settings = _SETTINGS if service.persist else (*_SETTINGS, *_THROW_AWAY)
+        arguments = [word for setting in settings for word in ("-c", setting)]
+        return ["postgres", *arguments, *(service.command or ())]
 
     def native(self, service: ServiceSpec, environment: EnvironmentSpec, around: Surroundings) -> Native:
         """The server alone, on TCP: a socket's path in the data folder could be longer than the kernel takes."""

@@ -11,6 +11,7 @@ from envctl.kinds.base import Kind, Option, needs_container, secret_file
 from envctl.model import DATA, Connection, EnvironmentSpec, Native, PortSpec, ServiceSpec, Surroundings
 
 _OFFICIAL = r"(?:docker\.io/)?(?:library/|valkey/)?(?:redis|valkey)(?::[\w.-]+)?"
+_OUTSIDE = "/var/lib/envctl/redis"
 
 
 class Redis(Kind):
@@ -61,6 +62,10 @@ class Redis(Kind):
             "environment": {"REDIS_PASSWORD_FILE": secret_file(service.name, "password")},
             "command": ["sh", "-c", script],
         }
+
+    def outside(self, service: ServiceSpec, environment: EnvironmentSpec, *, filled: bool) -> Mapping[str, object]:
+        """The official images give the server its working folder, whichever it is, and it keeps its data there."""
+        return {"working_dir": _OUTSIDE}
 
     def native(self, service: ServiceSpec, environment: EnvironmentSpec, around: Surroundings) -> Native:
         """The server with its configuration on standard input: the password stands in no argument.
