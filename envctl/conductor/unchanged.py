@@ -66,5 +66,5 @@ def _refreshed(place: Place, before: EnvironmentRecord, reach: Mapping[str, Conn
     current = variables(now.identity, now.stack.engine, place.spec, reach)
     if now.details.get("variables") == current:
         return now
-    place.registry.set_state(now.identity.name, EnvironmentState.READY, details={**now.details, "variables": current})
-    return place.find()
+    still_ready = place.registry.refresh(now.identity.name, {**now.details, "variables": current})
+    return place.find() if still_ready else None

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("creation", "reuse", "live", "inside", "provisional", "listing", "resetting"),
     ("session", "seeding"),
     ("bringup", "teardown", "rendering", "unchanged"),
-    ("gather", "target"),
+    ("gather", "target", "dirty"),
     ("place",),
     ("reaching", "record", "repair", "sweeping", "gone"),
     ("conductor",),

@@ -58,6 +58,9 @@ def examine(path: Path) -> tuple[Condition, sqlite3.Connection | None]:
     connection = _connection(path)
     try:
         condition = _condition(connection, found.st_size)
+    except UnicodeDecodeError:  # of SQLite's own message, which names what it has read
+        connection.close()
+        return Condition.DAMAGED, None
     except sqlite3.Error as error:
         connection.close()
         if result_code(error) in DAMAGE:

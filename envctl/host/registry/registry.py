@@ -204,6 +204,13 @@ class Registry(Using):
         else:
             self._update(name, values)
 
+    def refresh(self, name: str, details: Mapping[str, Any]) -> bool:
+        """Writes down new details of an environment that is READY; whether it still was. Needs no lock."""
+        update = "UPDATE environments SET details = ? WHERE name = ? AND state = ?"
+        with self._store.transaction(write=True) as connection:
+            values = (records.to_json(details), name, EnvironmentState.READY.value)
+            return connection.execute(update, values).rowcount > 0
+
     def set_credentials(self, stack_id: str, credentials: Mapping[str, Mapping[str, str]]) -> None:
         """Writes down a stack's secrets, replacing all it had."""
         with self._store.transaction(write=True) as connection:

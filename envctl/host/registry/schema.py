@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
-VERSION = 2
+VERSION = 3
 
 APPLICATION_ID = 0x656E7663  # "envc": tells our file from any other SQLite file
 
@@ -99,7 +99,58 @@ CREATE TABLE sessions (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: Mapping[int, str] = {0: _TABLES, 1: _SESSIONS}
+# The state `dirty`. SQLite can change a CHECK only by making the table anew; to drop one that another table refers to
+# would delete the rows of that too, so the sessions stand aside meanwhile.
+_DIRTY = """
+CREATE TABLE sessions_before AS SELECT * FROM sessions;
+DROP TABLE sessions;
+DROP INDEX environments_by_checkout;
+ALTER TABLE environments RENAME TO environments_before;
+
+CREATE TABLE environments (
+  name TEXT PRIMARY KEY NOT NULL,
+  key TEXT NOT NULL UNIQUE,
+  project TEXT NOT NULL,
+  branch TEXT NOT NULL,
+  checkout TEXT NOT NULL,
+  label TEXT NOT NULL,
+  config_file TEXT,
+  state TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'dirty', 'degraded', 'stopped', 'removing', 'down')),
+  stack_id TEXT NOT NULL UNIQUE REFERENCES stacks (id),
+  created_at REAL NOT NULL,
+  expires_at REAL,
+  last_used_at REAL NOT NULL,
+  owner_boot_id TEXT NOT NULL,
+  owner_pid INTEGER NOT NULL,
+  owner_start_ticks INTEGER NOT NULL,
+  ephemeral INTEGER NOT NULL DEFAULT 0 CHECK (ephemeral IN (0, 1)),
+  details TEXT NOT NULL DEFAULT '{}',
+  branch_source TEXT NOT NULL DEFAULT '',
+  checkout_mark TEXT NOT NULL DEFAULT '',
+  ttl_s REAL,
+  expires_boot_id TEXT NOT NULL DEFAULT '',
+  expires_boot_s REAL
+) WITHOUT ROWID;
+INSERT INTO environments SELECT * FROM environments_before;
+DROP TABLE environments_before;
+CREATE INDEX environments_by_checkout ON environments (checkout, branch, label);
+
+CREATE TABLE sessions (
+  id TEXT PRIMARY KEY NOT NULL,
+  environment TEXT NOT NULL REFERENCES environments (name) ON DELETE CASCADE,
+  purpose TEXT NOT NULL,
+  slot INTEGER NOT NULL CHECK (slot > 0),
+  owner_boot_id TEXT NOT NULL,
+  owner_pid INTEGER NOT NULL,
+  owner_start_ticks INTEGER NOT NULL,
+  began_at REAL NOT NULL,
+  UNIQUE (environment, slot)
+) WITHOUT ROWID;
+INSERT INTO sessions SELECT * FROM sessions_before;
+DROP TABLE sessions_before;
+"""
+
+MIGRATIONS: Mapping[int, str] = {0: _TABLES, 1: _SESSIONS, 2: _DIRTY}
 """Version → the statements that make it the next version. Version 0 is an empty file."""
 
 

@@ -14,7 +14,7 @@ from registry_samples import claim, identity
 
 from envctl.errors import CannotWrite
 from envctl.host import clock, owner
-from envctl.host.registry import EnvironmentRecord, Registry
+from envctl.host.registry import EnvironmentRecord, Registry, schema
 from envctl.model import EnvironmentState, Owner, SessionRequest
 
 STATES = [EnvironmentState.READY, EnvironmentState.DEGRADED, EnvironmentState.STOPPED]
@@ -258,3 +258,25 @@ def test_a_registry_of_version_1_gets_sessions(tmp_path: Path) -> None:
         assert (found.ephemeral, found.sessions, found.ttl_s, found.expires_boot) == (False, (), None, None)
         registry.begin_session(found.identity.name, request())
         assert ids(registry) == {"first": 1}
+
+
+def test_a_registry_of_version_2_keeps_its_sessions(tmp_path: Path) -> None:
+    """Environments and the sessions that use them stay when the state `dirty` comes, and can be dirty from then on."""
+    state = tmp_path / "state"
+    with Registry.open(state) as made:
+        claim(made, session=request())
+    with closing(sqlite3.connect(state / "old.db")) as old:
+        for version in (0, 1):
+            old.executescript(schema.MIGRATIONS[version])
+        old.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 2")
+        old.execute("ATTACH ? AS now", (str(state / "registry.db"),))
+        for table in ("meta", "stacks", "environments", "sessions"):
+            old.execute(f"INSERT INTO main.{table} SELECT * FROM now.{table}")
+        old.commit()
+    (state / "old.db").replace(state / "registry.db")
+    with Registry.open(state) as registry:
+        assert ids(registry) == {"first": 1}
+        registry.set_state(now(registry).identity.name, EnvironmentState.DIRTY)
+        registry.forget(now(registry).identity.name)
+        assert registry.find_session("first") is None

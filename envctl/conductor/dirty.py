@@ -1,0 +1,136 @@
+"""The state `dirty`: something changes an environment's data, and until it has ended nobody may rely on it.
+
+It is written down before the first change and taken back after the last. Who is killed in between leaves it behind, so
+that no command takes half of a restore for the data that tests expect. All of it under the environment's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from envctl.errors import DataDirty, EnvctlError
+from envctl.host import clock, owner
+from envctl.host.signals import shielded
+from envctl.model import EnvironmentState, Owner
+
+if TYPE_CHECKING:
+    from envctl.conductor.place import Place
+    from envctl.host.registry import EnvironmentRecord
+
+_KEY = "dirty"
+
+
+class Change:
+    """A change of an environment's data that is under way."""
+
+    def __init__(self) -> None:
+        self.is_harmless = False
+
+    def nothing_changed(self, certain: bool = True) -> None:  # noqa: FBT001, FBT002 - a word that says it all
+        """Say that the data is as it was before: where the block fails now, the environment is not dirty.
+
+        Args:
+            certain: False where the first change begins only now.
+        """
+        self.is_harmless = certain
+
+
+@contextmanager
+def while_changing(
+    place: Place, found: EnvironmentRecord, doing: str, services: Collection[str] = ()
+) -> Iterator[Change]:
+    """The environment is dirty while the block runs, and ready after it; the caller holds its lock.
+
+    Where the block fails, it stays dirty, unless it said `nothing_changed`: then it is what it was before.
+
+    Args:
+        place: Where we stand.
+        found: The environment, as it was found under the lock.
+        doing: What is done, as people call it: "envctl snapshot restore before-demo".
+        services: Whose data is changed; none means all. Where other services were dirty before, they still are after.
+    """
+    name = found.identity.name
+    concerned = set(services or found.details.get("services", {}))
+    before = set(_services(found)) - concerned
+    change = Change()
+    change.nothing_changed()  # as long as the block has not begun
+    details = {**found.details, _KEY: _note(doing, concerned | before)}
+    try:
+        place.registry.set_state(name, EnvironmentState.DIRTY, details=details)
+        change.nothing_changed(certain=False)
+        yield change
+    except BaseException as error:
+        if change.is_harmless:
+            with shielded():
+                place.registry.set_state(name, found.state, details=found.details)
+        elif isinstance(error, EnvctlError) and not error.state:
+            error.state = f"{name} is dirty: it is not used until its data is put right"
+        raise
+    now = place.registry.find(name=name) or found  # the block may have written down more
+    details = {key: value for key, value in now.details.items() if key != _KEY}
+    if before:
+        details[_KEY] = {**found.details[_KEY], "services": sorted(before)}
+    place.registry.set_state(name, EnvironmentState.DIRTY if before else EnvironmentState.READY, details=details)
+
+
+def _note(doing: str, services: Collection[str]) -> dict[str, Any]:
+    me = owner.current()
+    return {
+        "doing": doing,
+        "since": clock.now().isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "services": sorted(services),
+        "pid": me.pid,
+        "boot_id": me.boot_id,
+        "start_ticks": me.start_ticks,
+    }
+
+
+def _services(found: EnvironmentRecord) -> Collection[str]:
+    """Whose data is not to be relied on; none where the environment is not dirty."""
+    if found.state is not EnvironmentState.DIRTY:
+        return ()
+    services: list[str] = told(found).get("services", [])
+    return services or list(found.details.get("services", {}))
+
+
+def told(found: EnvironmentRecord) -> Mapping[str, Any]:
+    """What was begun: doing, since, pid, services; empty where nothing was."""
+    note: Mapping[str, Any] = found.details.get(_KEY, {}) if found.state is EnvironmentState.DIRTY else {}
+    return note
+
+
+def is_under_way(found: EnvironmentRecord) -> bool:
+    """Whether the process that changes the data lives, as far as can be seen."""
+    note = told(found)
+    if not note:
+        return False
+    return owner.is_alive(Owner(str(note["boot_id"]), int(note["pid"]), int(note["start_ticks"])))
+
+
+def refuse(found: EnvironmentRecord) -> None:
+    """Let nobody use an environment whose data was left half changed.
+
+    Raises:
+        DataDirty: It is dirty.
+    """
+    if found.state is not EnvironmentState.DIRTY:
+        return
+    note = told(found)
+    doing, pid = note.get("doing", "a change of its data"), note.get("pid")
+    alive = is_under_way(found)
+    fate = f"process {pid} is still at it" if alive else f"process {pid} did not finish it"
+    names = ", ".join(_services(found))
+    fixes = [
+        *(["wait for that process, then try again"] if alive else []),
+        "envctl reset, or envctl snapshot restore NAME, puts the data right",
+        "envctl up --fresh begins anew, without what is there",
+    ]
+    raise DataDirty(
+        f"the data of {found.identity.name} is {'being changed' if alive else 'dirty: it was left half changed'}",
+        cause=f"`{doing}` was begun at {note.get('since', 'an unknown time')} ({names}), and {fate}",
+        fix=fixes,
+        subject={"environment": found.identity.name, "pid": pid, "doing": doing, "services": list(_services(found))},
+        state="unchanged",
+    )
