@@ -119,6 +119,10 @@ class Engine(Protocol):
         """Which images are there."""
         ...
 
+    def image_ids(self, references: Sequence[str]) -> Mapping[str, str]:
+        """The id of each image, "" for one that is absent; empty for an engine without images."""
+        ...
+
     def prepare(self, plan: Plan, stack: Stack, folder: Path, observed: Observed, progress: Progress) -> None:
         """Do the plan's steps up to START: get images, remove, discard, write the document into `folder`."""
         ...
@@ -140,6 +144,28 @@ class Engine(Protocol):
 
     def autopsy(self, stack: Stack, registry_id: str, service: str) -> Death:
         """Why a service is not running."""
+        ...
+
+    def capture(self, stack: Stack, registry_id: str, service: str, key: str, folder: Path) -> tuple[str, int]:
+        """Stop a service cleanly and keep its data for others to start from.
+
+        Args:
+            stack: The stack.
+            registry_id: The registry's id.
+            service: The service; its data was settled.
+            key: Of everything that shaped the data.
+            folder: Where files of it go.
+
+        Returns:
+            What others start from (the reference of an image, the absolute path of a file), and its size in bytes.
+
+        Raises:
+            EnvctlError: It cannot be kept; the disk may be full.
+        """
+        ...
+
+    def discard(self, source: str) -> bool:
+        """Remove what `capture` gave; False where something still runs on it."""
         ...
 
     def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:

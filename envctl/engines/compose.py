@@ -132,9 +132,13 @@ class ComposeEngine:
 
     def images_present(self, references: Sequence[str]) -> Mapping[str, bool]:
         """Which images the engine has."""
+        return {reference: bool(found) for reference, found in self.image_ids(references).items()}
+
+    def image_ids(self, references: Sequence[str]) -> Mapping[str, str]:
+        """The id of each image, "" where it is absent."""
         from envctl.engines.docker import objects
 
-        return objects.images_present(self._where, references)
+        return objects.image_ids(self._where, references)
 
     def prepare(self, plan: Plan, stack: Stack, folder: Path, observed: Observed, progress: Progress) -> None:
         """Images, removals and the document. The document holds no secret, but it is nobody else's business either.
@@ -179,6 +183,19 @@ class ComposeEngine:
 
         found = self.survey(stack, registry_id, whole=False).result().services.get(service)
         return deaths.autopsy(self._where, service, found.handle) if found else model.Death(service)
+
+    def capture(self, stack: Stack, registry_id: str, service: str, key: str, folder: Path) -> tuple[str, int]:
+        """Stop the service's container and keep it as an image."""
+        from envctl.engines.docker import prepared
+
+        found = self.survey(stack, registry_id, whole=False).result().services[service]
+        return prepared.capture(self._where, found.handle, service, key)
+
+    def discard(self, source: str) -> bool:
+        """Remove an image of prepared data."""
+        from envctl.engines.docker import prepared
+
+        return prepared.remove(self._where, source)
 
     def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:
         """Everything of the stack: containers, networks, volumes, the images built for it alone."""

@@ -63,6 +63,10 @@ class EmbeddedEngine:
         """None is needed."""
         return dict.fromkeys(references, True)
 
+    def image_ids(self, references: Sequence[str]) -> Mapping[str, str]:
+        """There are none."""
+        return {}
+
     def prepare(self, plan: Plan, stack: Stack, folder: Path, observed: Observed, progress: Progress) -> None:
         """End what is replaced and write the definitions."""
         self._processes.prepare(plan, stack, observed, progress)

@@ -27,7 +27,7 @@ def pull(endpoint: Endpoint, image: str, source: str, services: tuple[str, ...],
     Raises:
         ImageError: It cannot be had; names the image and the mirror.
     """
-    kept = objects.images_present(endpoint, [source])[source]
+    kept = bool(objects.image_ids(endpoint, [source])[source])
     for tries_left in reversed(range(_TRIES)):
         try:
             images.pull(endpoint, source, services, progress)

@@ -165,28 +165,27 @@ def published(endpoint: Endpoint, stack_id: str) -> dict[int, str]:
     }
 
 
-def images_present(endpoint: Endpoint, references: Iterable[str]) -> dict[str, bool]:
-    """Which of the images the engine has."""
+def image_ids(endpoint: Endpoint, references: Iterable[str]) -> dict[str, str]:
+    """The id of each image, "" for one that the engine has not."""
     calls = {
         reference: cli.start(endpoint, ["image", "inspect", "--format", "{{.Id}}", reference], doing="look at images")
         for reference in dict.fromkeys(references)
     }
     try:
-        return {reference: _succeeds(call) for reference, call in calls.items()}
+        return {reference: _id(call) for reference, call in calls.items()}
     except BaseException:
         for call in calls.values():
             call.end()
         raise
 
 
-def _succeeds(call: cli.Call) -> bool:
+def _id(call: cli.Call) -> str:
     from envctl.errors import ImageAbsent
 
     try:
-        call.answer()
+        return call.answer().strip()
     except ImageAbsent:
-        return False
-    return True
+        return ""
 
 
 def _tolerant(endpoint: Endpoint, arguments: Sequence[str], doing: str, *, limit_s: float) -> None:

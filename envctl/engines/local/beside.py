@@ -54,6 +54,18 @@ class Beside:
         """Which images the engine of containers has."""
         return self._containers.images_present(references)
 
+    def capture(self, stack: Stack, registry_id: str, service: str, key: str, folder: Path) -> tuple[str, int]:
+        """Keep a container's data; what the repository's own programs write is theirs."""
+        return self._containers.capture(stack, registry_id, service, key, folder)
+
+    def discard(self, source: str) -> bool:
+        """Remove what was kept of a container."""
+        return self._containers.discard(source)
+
+    def image_ids(self, references: Sequence[str]) -> Mapping[str, str]:
+        """Those of the engine of containers."""
+        return self._containers.image_ids(references)
+
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def survey(self, stack: Stack, registry_id: str, *, whole: bool) -> _Both:
