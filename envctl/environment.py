@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from envctl.conductor import record
 from envctl.conductor.place import SESSION_VARIABLE, Selection, Wishes, open_place
 from envctl.host import clock, locks
+from envctl.model import EnvironmentState
 from envctl.report import EnvironmentReport, Progress, Removal, Silent
 
 __all__ = [
@@ -120,13 +121,23 @@ def render(selection: Selection, *, inline_secrets: bool = False) -> str:
     return provisional.document_text(open_place(selection), inline_secrets=inline_secrets)
 
 
-def recorded(selection: Selection) -> EnvironmentReport:
+def recorded(selection: Selection, *, dirty_too: bool = False) -> EnvironmentReport:
     """The environment as it was recorded when it became ready; asks no engine.
+
+    Args:
+        selection: Which environment.
+        dirty_too: Whether it may be one whose data was left half changed: to look into it, not to run tests on it.
 
     Raises:
         EnvironmentNotFound: It was never ready, or is gone.
+        DataDirty: Its data was left half changed, or is being changed.
     """
-    return record.report(open_place(selection).required())
+    found = open_place(selection).required()
+    if found.state is EnvironmentState.DIRTY and not dirty_too:
+        from envctl.conductor import dirty
+
+        dirty.refuse(found)
+    return record.report(found)
 
 
 def status(selection: Selection) -> EnvironmentReport:

@@ -67,6 +67,7 @@ class EnvironmentReport:
         sessions: Who uses it; with `ls` those that live, else as written down.
         last_used_at: ISO 8601, UTC, to the minute, or None.
         disk_bytes: What its data takes on disk, without images; None where that was not found out.
+        dirty: What changes its data, or left it half changed: doing, since, pid, services; empty where nothing did.
     """
 
     identity: Identity
@@ -83,6 +84,7 @@ class EnvironmentReport:
     sessions: tuple[Session, ...] = ()
     last_used_at: str | None = None
     disk_bytes: int | None = None
+    dirty: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def user(self) -> str:
@@ -95,7 +97,8 @@ class EnvironmentReport:
 
     def as_dict(self) -> dict[str, Any]:
         """As `--format json` prints it."""
-        own = {"session": self.session.id} if self.session else {}
+        own: dict[str, Any] = {"session": self.session.id} if self.session else {}
+        own |= {"dirty": dict(self.dirty)} if self.dirty else {}
         return own | {
             "environment": self.identity.name,
             "project": self.identity.project,

@@ -12,7 +12,7 @@ def complete_services(ctx: click.Context, param: click.Parameter, incomplete: st
     try:
         from envctl import environment
 
-        report = environment.recorded(ctx.ensure_object(Settings).selection())
+        report = environment.recorded(ctx.ensure_object(Settings).selection(), dirty_too=True)
     except Exception:  # noqa: BLE001 - a traceback in the middle of somebody's typing helps nobody
         return []
     return [name for name in report.services if name.startswith(incomplete)]

@@ -30,5 +30,5 @@ def run_inside(
 
 def client_target(settings: Settings, kind: str, service: str | None) -> Connection:
     """The service a client program is for: the one named, or the first of its kind. Raises ServiceNotFound."""
-    report = environment.recorded(settings.selection())
+    report = environment.recorded(settings.selection(), dirty_too=True)
     return find_service(report, service or first_of_kind(report, kind)).connection

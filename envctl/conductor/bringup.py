@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envctl.conductor import gather, record, target
+from envctl.conductor import dirty, gather, record, target
 from envctl.conductor.place import Place, keep_secret
 from envctl.errors import EnvctlError, PortInUse, PortsExhausted, PortTaken, ServiceNotReady, SubnetTaken
 from envctl.host import clock, paths, ports, subnets
@@ -223,7 +223,9 @@ class BringUp:
         )
         if spec.source != self.found.config_file:  # what runs in it uses the same file
             self.place.registry.set_config_file(identity.name, spec.source)
-        self.place.registry.set_state(identity.name, EnvironmentState.READY, details=known)
+        known |= dirty.kept(self.found)
+        state = EnvironmentState.DIRTY if dirty.is_dirty(self.found) else EnvironmentState.READY
+        self.place.registry.set_state(identity.name, state, details=known)
         found = self.place.registry.find(name=identity.name)
         if found is None:
             raise self.place.not_found()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from envctl.conductor import record, session, teardown
+from envctl.conductor import dirty, record, session, teardown
 from envctl.conductor.bringup import BringUp
 from envctl.conductor.place import Place
 from envctl.host import clock
@@ -36,6 +36,8 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
     found = _cleared(place, place.find(), progress)
     if found is not None and (other := place.other_engine(found)):
         raise other
+    if found is not None and not place.wishes.dirty:
+        dirty.refuse(found)
     fresh = found is None or found.state is EnvironmentState.CREATING
     engine = place.engine(found, planning=True)
     place.identity()  # a broken configuration is told before the engine is asked

@@ -89,16 +89,29 @@ def _note(doing: str, services: Collection[str]) -> dict[str, Any]:
 
 def _services(found: EnvironmentRecord) -> Collection[str]:
     """Whose data is not to be relied on; none where the environment is not dirty."""
-    if found.state is not EnvironmentState.DIRTY:
+    if not is_dirty(found):
         return ()
     services: list[str] = told(found).get("services", [])
     return services or list(found.details.get("services", {}))
 
 
+def is_dirty(found: EnvironmentRecord) -> bool:
+    """Whether the data of the environment, or what is kept of it, was left half changed, or is being changed."""
+    return found.state is EnvironmentState.DIRTY or _KEY in found.details
+
+
 def told(found: EnvironmentRecord) -> Mapping[str, Any]:
-    """What was begun: doing, since, pid, services; empty where nothing was."""
-    note: Mapping[str, Any] = found.details.get(_KEY, {}) if found.state is EnvironmentState.DIRTY else {}
+    """What was begun and not ended: doing, since, pid, services; empty where nothing was.
+
+    Data of `persist: true` services stays dirty also while the environment is down.
+    """
+    note: Mapping[str, Any] = found.details.get(_KEY, {})
     return note
+
+
+def kept(found: EnvironmentRecord) -> dict[str, Any]:
+    """What of the record's details must stay wherever its data does: that it is dirty."""
+    return {_KEY: found.details[_KEY]} if _KEY in found.details else {}
 
 
 def is_under_way(found: EnvironmentRecord) -> bool:
@@ -115,7 +128,7 @@ def refuse(found: EnvironmentRecord) -> None:
     Raises:
         DataDirty: It is dirty.
     """
-    if found.state is not EnvironmentState.DIRTY:
+    if not is_dirty(found):
         return
     note = told(found)
     doing, pid = note.get("doing", "a change of its data"), note.get("pid")
@@ -125,7 +138,9 @@ def refuse(found: EnvironmentRecord) -> None:
     fixes = [
         *(["wait for that process, then try again"] if alive else []),
         "envctl reset, or envctl snapshot restore NAME, puts the data right",
-        "envctl up --fresh begins anew, without what is there",
+        "envctl down --purge removes the data that was kept"
+        if found.state is EnvironmentState.DOWN
+        else "envctl up --fresh begins anew, without what is there",
     ]
     raise DataDirty(
         f"the data of {found.identity.name} is {'being changed' if alive else 'dirty: it was left half changed'}",

@@ -75,11 +75,16 @@ def _report(registry: Registry, found: EnvironmentRecord, seen: _Seen) -> Enviro
 
 
 def _corrected(found: EnvironmentRecord, running: _Running | None) -> EnvironmentReport:
-    """The record's report; a READY environment none of whose services runs is stopped, one that lacks some degraded."""
-    if running is None or found.state is not EnvironmentState.READY:
+    """The record's report; a READY environment none of whose services runs is stopped, one that lacks some degraded.
+
+    One that is dirty stays so, whatever runs.
+    """
+    if running is None or found.state not in (EnvironmentState.READY, EnvironmentState.DIRTY):
         return record.report(found)
     seen = running.get(found.stack.id, {})
     states = {name: (seen.get(name, ServiceState.ABSENT), "") for name in record.connections(found)}
+    if found.state is EnvironmentState.DIRTY:
+        return record.report(found, states=states)
     alive = [state is ServiceState.RUNNING for state, _ in states.values()]
     state = EnvironmentState.READY if all(alive) else EnvironmentState.DEGRADED
     return record.report(found, state=state if any(alive) else EnvironmentState.STOPPED, states=states)

@@ -40,7 +40,9 @@ def report(place: Place) -> EnvironmentReport:
             states[name] = (ServiceState.ABSENT, "not there")
         else:
             states[name] = (seen.state, seen.detail if seen.exit_code is None else f"exit code {seen.exit_code}")
-    return record.report(found, state=_overall([state for state, _ in states.values()]), states=states)
+    overall = _overall([state for state, _ in states.values()])
+    dirty = found.state is EnvironmentState.DIRTY
+    return record.report(found, state=found.state if dirty else overall, states=states)
 
 
 def _overall(states: Sequence[ServiceState]) -> EnvironmentState:

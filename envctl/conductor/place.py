@@ -65,6 +65,7 @@ class Wishes:
         fresh: Whether what is there is removed first, with its data.
         ttl_s: How long the environment lives without use, seconds, or None for what the configuration says.
         session: The session it is for, or None where somebody wants it up until `down`.
+        dirty: Whether one whose data was left half changed is brought up too, to be put right; it stays dirty.
     """
 
     timeout_s: float | None = None
@@ -72,6 +73,7 @@ class Wishes:
     fresh: bool = False
     ttl_s: float | None = None
     session: SessionRequest | None = None
+    dirty: bool = False
 
 
 @dataclass

@@ -16,6 +16,8 @@ from envctl.report import EnvironmentReport, ServiceReport
 if TYPE_CHECKING:
     from envctl.model import EnvironmentSpec, Ready, ServiceSpec
 
+_TOLD = ("doing", "since", "pid", "services")  # of what left the data dirty
+
 
 def details(
     spec: EnvironmentSpec,
@@ -100,6 +102,7 @@ def report(
         ephemeral=record.ephemeral,
         sessions=record.sessions,
         last_used_at=_iso(record.last_used_at.isoformat(timespec="seconds")),
+        dirty={key: value for key, value in record.details.get("dirty", {}).items() if key in _TOLD},
     )
 
 

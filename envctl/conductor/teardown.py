@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envctl.conductor import record
+from envctl.conductor import dirty, record
 from envctl.conductor.place import Place
 from envctl.errors import EnvctlError, Interrupted, Leftovers, ServiceNotFound, ServiceNotReady
 from envctl.host import files, heartbeat, paths
@@ -50,7 +50,7 @@ def remove(
         )
     files.remove_tree(paths.environment_dir(state, name), below=state)
     if done.kept:
-        registry.set_state(name, EnvironmentState.DOWN, details={})
+        registry.set_state(name, EnvironmentState.DOWN, details=dirty.kept(found))
     else:
         registry.forget(name, keep_ports=keep_ports)
     for session in found.sessions:  # their watchers have nothing to do any more
@@ -99,8 +99,10 @@ def _settle(place: Place, found: EnvironmentRecord, engine: Engine, *, keep: boo
     name = found.identity.name
     if keep or not fresh:
         now = place.registry.find(name=name) or found
-        details = now.details or _details_of_failed(place, now, engine)
-        place.registry.set_state(name, EnvironmentState.DEGRADED, details=details)
+        known = "services" in now.details
+        details = now.details if known else {**_details_of_failed(place, now, engine), **now.details}
+        state = EnvironmentState.DIRTY if dirty.is_dirty(now) else EnvironmentState.DEGRADED
+        place.registry.set_state(name, state, details=details)
         if keep:
             return "kept as it is (--keep-failed); remove it with: envctl down"
         return "the environment was there before and is kept; envctl up tries again, envctl down removes it"

@@ -1,7 +1,7 @@
 """Show this environment as it is now.
 
-The engine is asked and each service is probed once. Exit code 0 when all are ready, 80 when one is not, 66 when there
-is no environment.
+The engine is asked and each service is probed once. Exit code 0 when all are ready, 80 when one is not or the data was
+left half changed (dirty), 66 when there is no environment.
 
 Examples:
   envctl status
@@ -22,6 +22,7 @@ from envctl.cli.settings import Settings
 from envctl.errors import NotReady
 from envctl.host.log import keep_secret, redact
 from envctl.host.terminal import escape
+from envctl.model import EnvironmentState
 from envctl.report import EnvironmentReport
 
 _FORMATS = ("table", "json")
@@ -37,7 +38,8 @@ def command_line(settings: Settings) -> int:
         output.write_json(report.as_dict())
     else:
         output.write(output.harmless(_text(report)))
-    return 0 if ready_count(report) == len(report.services) else NotReady.exit_code
+    usable = report.state is not EnvironmentState.DIRTY and ready_count(report) == len(report.services)
+    return 0 if usable else NotReady.exit_code
 
 
 def _text(report: EnvironmentReport) -> str:
@@ -45,6 +47,9 @@ def _text(report: EnvironmentReport) -> str:
     about = [f"branch {escape(identity.branch)}" if identity.branch else "", f"engine {report.engine}"]
     about.append(f"expires {report.expires_at}" if report.expires_at else "")
     headline = f"{identity.name}  {report.state}  ({', '.join(filter(None, about))})"
+    if report.dirty:
+        begun = report.dirty
+        headline += f"\n  `{escape(begun['doing'])}`, begun by process {begun['pid']} at {begun['since']}"
     rows = [
         (name, str(service.state), address(service.connection), escape(redact(service.detail), limit=200))
         for name, service in report.services.items()

@@ -119,7 +119,7 @@ class Conductor:
         self._answer("render", inline_secrets=inline_secrets)
         return "services: {}\n"
 
-    def recorded(self, selection: Selection) -> EnvironmentReport:
+    def recorded(self, selection: Selection, *, dirty_too: bool = False) -> EnvironmentReport:
         self._answer("recorded", selection=selection)
         return self.result
 
