@@ -8,13 +8,14 @@ then it is dumped and read back once, into a template of which everything else i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from urllib.parse import quote
 
 from envctl.errors import DataFailed
+from envctl.host import clock
 from envctl.kinds.postgres import transfer
-from envctl.kinds.postgres.client import Client, identifier, literal
+from envctl.kinds.postgres.client import Client, Row, identifier, literal
 from envctl.kinds.postgres.login import ServerError
 from envctl.model import Connection
 from envctl.ready.stream import Garbled
@@ -23,6 +24,7 @@ _LIMIT_S = 60.0
 _LONGEST_NAME, _LONGEST_SUFFIX = 63, 20
 _NO_DATABASE, _IN_USE = "3D000", "55006"
 _WITH_STRATEGY = 15
+_LOOK_AGAIN_S, _ENDING_S = 0.002, 5.0
 # Parameters whose values are lists, and are kept with their quotes (GUC_LIST_QUOTE in Postgres' source).
 _LISTS = frozenset(
     {
@@ -33,6 +35,19 @@ _LISTS = frozenset(
         "unix_socket_directories",
     }
 )
+
+_NATURE = """
+SELECT datdba, datacl, datconnlimit, datallowconn, datistemplate, dattablespace,
+       (SELECT array_agg(ROW(setrole, setconfig)::text ORDER BY setrole) FROM pg_db_role_setting
+        WHERE setdatabase = oid),
+       (SELECT array_agg(gid ORDER BY gid) FROM pg_prepared_xacts WHERE database = datname)
+FROM pg_database WHERE datname = %s"""
+
+_COMMENTED = """
+SELECT datname, description, pg_database_size(d.oid),
+       (SELECT count(*) FROM pg_stat_activity a WHERE a.datname = d.datname)
+FROM pg_database d JOIN pg_shdescription ON objoid = d.oid AND classoid = 'pg_database'::regclass
+WHERE starts_with(description, %s) ORDER BY 1"""
 
 
 def own_name(base: str, suffix: str) -> str:
@@ -51,17 +66,25 @@ class Databases:
     Args:
         base: The environment's own database, and the server it is on.
         limit_s: How long each thing that is asked of the server may take, in seconds.
+        stays: Whether one session with the server is kept for all that is asked, until `close`.
     """
 
-    def __init__(self, base: Connection, limit_s: float = _LIMIT_S) -> None:
+    def __init__(self, base: Connection, limit_s: float = _LIMIT_S, *, stays: bool = False) -> None:
         self._base = base
         self._limit_s = limit_s
+        self._stays = stays
+        self._kept: Client | None = None
 
     def names(self, beginning: str) -> list[str]:
         """The databases whose names begin so. Raises DataFailed."""
         with self._session("list the databases") as session:
             found = session.rows("SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY 1", beginning)
         return [str(name) for (name,) in found]
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a database. Raises DataFailed."""
+        with self._session("list the databases") as session:
+            return bool(session.rows("SELECT 1 FROM pg_database WHERE datname = %s", name))
 
     def make_template(self, name: str, inside: transfer.Inside) -> Connection:
         """A database that holds what the environment's own holds now. Nobody is disconnected from that.
@@ -107,6 +130,40 @@ class Databases:
             _take_settings(session, template, name)
         return connection_to(self._base, name)
 
+    def rename(self, name: str, new: str) -> Connection:
+        """Give a database another name, after sending away who is connected. Raises DataFailed."""
+        with self._session(f'rename database "{name}"') as session:
+            _send_away(session, name)
+            session.rows(f"ALTER DATABASE {identifier(name)} RENAME TO {identifier(new)}")
+        return connection_to(self._base, new)
+
+    def nature(self, name: str) -> str:
+        """All that is true of a database outside of it: owner, rights, settings, limits. Raises DataFailed."""
+        with self._session(f'look at database "{name}"') as session:
+            found = session.rows(_NATURE, name)
+        return "\n".join(str(value) for row in found for value in row)
+
+    def describe(self, name: str, text: str) -> None:
+        """Write down what a database is for, as its comment. Raises DataFailed."""
+        with self._session(f'describe database "{name}"') as session:
+            session.rows(f"COMMENT ON DATABASE {identifier(name)} IS {literal(text)}")
+
+    def commented(self, beginning: str) -> list[Row]:
+        """Name, comment, bytes and number of sessions of the databases whose comments begin so. Raises DataFailed."""
+        with self._session("list the databases") as session:
+            return session.rows(_COMMENTED, beginning)
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Only one at a time is in such a block, among all who ask for this name on the server; others wait.
+
+        Raises:
+            DataFailed: It takes too long.
+        """
+        with self._session(f"wait for others ({name})") as session:
+            session.rows("SELECT pg_advisory_lock(hashtextextended(%s, 0))", name)  # goes with the session
+            yield
+
     def drop(self, *names: str) -> None:
         """Remove databases, and send away who is connected. What is not there is no error. Raises DataFailed."""
         if names:
@@ -114,12 +171,23 @@ class Databases:
                 for name in names:
                     session.rows(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
 
+    def close(self) -> None:
+        """End the session that was kept; the next thing that is asked begins another."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.__exit__(None, None, None)
+
     @contextmanager
     def _session(self, aim: str) -> Iterator[Client]:
         """A session in a database that nobody copies; what goes wrong in it becomes a DataFailed."""
         try:
-            with self._client() as client:
+            with ExitStack() as stack:
+                kept, self._kept = self._kept, None
+                client = stack.enter_context(kept or self._client())
                 yield client
+                if self._stays:
+                    stack.pop_all()
+                    self._kept = client
         except ServerError as error:
             cause = f"PostgreSQL says: {error.text} ({error.code or 'no code'})"
             raise self._failed(aim, cause, *error.more) from None
@@ -147,6 +215,14 @@ def _others(session: Client, name: str) -> bool:
     sql = "SELECT 1 FROM pg_stat_activity WHERE datname = %s"
     nobody = " AND backend_type <> 'autovacuum worker' AND application_name <> 'envctl'"
     return bool(session.rows(sql + nobody, name))
+
+
+def _send_away(session: Client, name: str) -> None:
+    """End the sessions of a database, and wait until they have ended: Postgres would look only ten times a second."""
+    until_s = clock.monotonic_s() + _ENDING_S
+    sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    while session.rows(sql, name) and clock.monotonic_s() < until_s:
+        clock.sleep_s(_LOOK_AGAIN_S)
 
 
 def _copying(session: Client, source: str, name: str) -> str:
