@@ -31,12 +31,14 @@ class DataCommand:
         cwd: Absolute path of the folder it runs in, inside the project.
         inputs: Patterns of the files it depends on, relative to the project's root.
         digests: Path, relative to the root, → SHA-256 (hex) of the content, for every file that matches, sorted.
+        folder: `cwd` relative to the project's root, with `/`; "." is the root itself.
     """
 
     command: tuple[str, ...]
     cwd: str
     inputs: tuple[str, ...] = ()
     digests: tuple[tuple[str, str], ...] = ()
+    folder: str = "."
 
 
 SeedStep = SeedFile | DataCommand

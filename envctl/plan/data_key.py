@@ -45,14 +45,13 @@ def inputs(spec: EnvironmentSpec, services: Sequence[str], made_with: Mapping[st
         made_with: For each of them what runs it: the image's id, or the program and its version.
     """
     found = {_RECIPE: str(RECIPE)}
-    base = (spec.source or "/").rpartition("/")[0]
     for name in services:
         service = spec.services[name]
         found[f"{name} image"] = made_with[name]
         found[f"{name} settings"] = _settings(service)
         found[f"{name} reset strategy"] = service.reset
-        found.update(_migration(service, base))
-        found.update(_seeds(service, base))
+        found.update(_migration(service))
+        found.update(_seeds(service))
     if spec.export and any(_commands(spec.services[name]) for name in services):
         found["export"] = digest.of(dict(spec.export))  # the commands see these variables
     return found
@@ -97,13 +96,13 @@ def _settings(service: ServiceSpec) -> str:
     return digest.of([service.kind, dict(service.options), service.command, dict(service.environment), volumes])
 
 
-def _migration(service: ServiceSpec, base: str) -> Iterator[tuple[str, str]]:
+def _migration(service: ServiceSpec) -> Iterator[tuple[str, str]]:
     if service.migrate:
-        yield f"{service.name} migrate command", _command(service.migrate, base)
+        yield f"{service.name} migrate command", _command(service.migrate)
         yield from _files(service.migrate)
 
 
-def _seeds(service: ServiceSpec, base: str) -> Iterator[tuple[str, str]]:
+def _seeds(service: ServiceSpec) -> Iterator[tuple[str, str]]:
     """Each step by itself, and their order: a step that is there twice counts twice."""
     order: list[str] = []
     commands = 0
@@ -114,7 +113,7 @@ def _seeds(service: ServiceSpec, base: str) -> Iterator[tuple[str, str]]:
         else:
             commands += 1
             name = f"{service.name} seed command {commands}"
-            yield name, _command(step, base)
+            yield name, _command(step)
             yield from _files(step)
         order.append(name)
     if order:
@@ -135,15 +134,5 @@ def _file(path: str) -> str:
     return path if "/" in path or "." in path else f"./{path}"
 
 
-def _command(command: DataCommand, base: str) -> str:
-    """Two working trees run the same command in folders that are the same only from the configuration's file on."""
-    return digest.of([list(command.command), _relative(command.cwd, base)])
-
-
-def _relative(folder: str, base: str) -> str:
-    """`folder` as it is reached from `base`; both are absolute and plain."""
-    names, from_names = ([name for name in path.split("/") if name] for path in (folder, base))
-    same = 0
-    while same < min(len(names), len(from_names)) and names[same] == from_names[same]:
-        same += 1
-    return "/".join([*[".."] * (len(from_names) - same), *names[same:]])
+def _command(command: DataCommand) -> str:
+    return digest.of([list(command.command), command.folder])

@@ -25,7 +25,7 @@ def data_of_two_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
 def migration(root: str = "/work/a", command: str = "alembic upgrade head") -> DataCommand:
     """A migration in a working tree at `root`."""
     files = (("migrations/0001_a.sql", "11"), ("migrations/0002_b.sql", "22"))
-    return DataCommand(("/bin/sh", "-c", command), f"{root}/server", ("migrations/**",), files)
+    return DataCommand(("/bin/sh", "-c", command), f"{root}/server", ("migrations/**",), files, "server")
 
 
 def spec(root: str = "/work/a", **changes: object) -> EnvironmentSpec:
@@ -82,7 +82,7 @@ CHANGES: list[tuple[dict[str, object], list[str]]] = [
     ({"seed": (SCHEMA, FIXTURE, FIXTURE, COMMAND)}, ["postgres seed order changed"]),
     ({"seed": (SCHEMA, SeedFile("fixtures/b.csv", "5"), FIXTURE, COMMAND)}, ["fixtures/b.csv is new"]),
     ({"seed": (SCHEMA, COMMAND)}, ["fixtures/a.csv is gone"]),
-    ({"seed": (SCHEMA, FIXTURE, DataCommand(("npm", "run"), "/work/a/x"))}, ["postgres seed command 1 changed"]),
+    ({"seed": (SCHEMA, FIXTURE, DataCommand(("npm", "run"), "/work/a/x", folder="x"))}, ["postgres seed command 1 changed"]),
     ({"migrate": migration(command="other")}, ["postgres migrate command changed"]),
     ({"migrate": replace(migration(), inputs=("**",))}, []),  # the files that matched count
     (
