@@ -45,7 +45,9 @@ def process_aspects(process: Mapping[str, object]) -> dict[str, str]:
         "ports": of(process.get("ports"))[:6],
         "settings": of([process.get(key) for key in ("stop_signal", "data", "persist", "setup", "unprivileged")])[:6],
     }
-    return {"program": str(process.get("program", "")), **known}
+    prepared = process.get("prepared")
+    data = {"data": str(prepared["key"])[:6]} if isinstance(prepared, Mapping) else {}
+    return {"program": str(process.get("program", "")), **known, **data}
 
 
 def differing(before: Mapping[str, str], after: Mapping[str, str]) -> Iterable[str]:
@@ -53,8 +55,8 @@ def differing(before: Mapping[str, str], after: Mapping[str, str]) -> Iterable[s
     if before and ("image" in before) != ("image" in after):
         yield "a container → a process" if "image" in before else "a process → a container"
         return
-    for name, value in after.items():
-        old = before.get(name)
+    for name in dict.fromkeys((*after, *before)):
+        old, value = before.get(name), after.get(name)
         if old == value:
             continue
         yield f"{name} {old} → {value}" if name in _NAMED and old else name

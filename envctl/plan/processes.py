@@ -90,7 +90,10 @@ def _native(
     data = f"{service.name}-data" if native.data else None
     named = {"program": f"{program.name} {program.version}", "paths": dict(program.paths)}
     # A bundled server is made from its folder: a new version of envctl brings new ones at the same place.
-    return made | named | {"data": data, "inputs": assets.digest, "inherits": False}
+    made |= named | {"data": data, "inputs": assets.digest, "inherits": False}
+    prepared = facts.prepared.get(service.name)
+    # The service that makes prepared data has no source yet: it begins with nothing, as others do.
+    return made | ({"prepared": prepared._asdict()} if data and prepared and prepared.source else {})
 
 
 def _reach(spec: EnvironmentSpec, facts: Facts) -> dict[str, Connection]:
@@ -119,5 +122,9 @@ def _labels(service: ServiceSpec, made: Mapping[str, Any]) -> dict[str, str]:
 
 
 def data_digest(service: ServiceSpec, made: Mapping[str, Any]) -> str:
-    """Changes when data made by an older definition cannot serve this one: another program or another database."""
-    return digest.of([service.kind, made.get("program"), dict(service.options), made.get("data")])
+    """Changes when data made by an older definition cannot serve this one.
+
+    That is another program's, another database's, or what began as other data.
+    """
+    prepared = [made["prepared"]["key"]] if "prepared" in made else []
+    return digest.of([service.kind, made.get("program"), dict(service.options), made.get("data"), *prepared])

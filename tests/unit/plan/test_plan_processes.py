@@ -11,8 +11,8 @@ import pytest
 from golden_samples import EMBEDDED, PASSWORD, PROCESSES, PROGRAMS, SAMPLES, Sample, facts_of, plan_of, spec_of
 
 from envctl.errors import Unsupported
-from envctl.model import EnvironmentSpec, Program
-from envctl.plan import secrets
+from envctl.model import EnvironmentSpec, Prepared, Program
+from envctl.plan import digest, secrets
 from envctl.plan.facts import Facts
 from envctl.plan.labels import LABEL_PREFIX
 from envctl.plan.planner import plan
@@ -302,3 +302,27 @@ def test_the_sample_has_a_service_of_each_sort() -> None:
     """The golden files show a WebSocket server, a worker without ports, and several ports with a fixed one."""
     services = spec_of(Sample(PROCESSES)).services
     assert [service.kind for service in services.values() if service.process] == ["websocket", "generic", "generic"]
+
+
+def test_prepared_data_shapes_a_service() -> None:
+    """Other prepared data makes what is there stale, by a cause that says so; without any, nothing is different."""
+    sample = Sample("services: {postgres: {}, websocket: {}}", capabilities=EMBEDDED)
+    spec = spec_of(sample)
+    facts = facts_of(sample, spec)
+
+    def made(key: str, source: str = "/cache/postgres.data") -> dict[str, Any]:
+        given = {"postgres": Prepared(key, source), "websocket": Prepared(key, source)}
+        return definitions(spec, replace(facts, prepared=given))
+
+    def label(definition: Mapping[str, Any], name: str) -> Any:
+        return definition["labels"][LABEL_PREFIX + name]
+
+    plain, first, second = definitions(spec, facts), made("a" * 32), made("b" * 32)
+    assert made("c" * 32, source="") == plain
+    assert first["websocket"] == plain["websocket"]
+    postgres = [one["postgres"] for one in (plain, first, second)]
+    assert postgres[1]["prepared"] == {"key": "a" * 32, "source": "/cache/postgres.data"}
+    assert len({label(one, "data") for one in postgres}) == len({label(one, "digest") for one in postgres}) == 3
+    aspects = [json.loads(label(one, "aspects")) for one in postgres]
+    for before, after in ((0, 1), (1, 2), (1, 0)):
+        assert list(digest.differing(aspects[before], aspects[after])) == ["data"]
