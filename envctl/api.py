@@ -119,6 +119,32 @@ class Environment:
         """
         return environment.answer(self._own(), service, command, limit_s)
 
+    def database(self, name: str | None = None, *, service: str | None = None, replace: bool = False) -> Connection:
+        """A database of one's own: a copy of the seeded baseline, else of what the environment's own database holds.
+
+        Args:
+            name: Its name; None for one that nobody else has.
+            service: Which Postgres; None for the first.
+            replace: Whether one of that name which was made so goes first.
+
+        Raises:
+            NotOurs: One of that name is there, and was not made so.
+            DataFailed: One is there and is not to be replaced, or it could not be made.
+        """
+        from envctl.conductor import lending
+
+        return lending.create(self._own(), name, service=service, replace=replace)
+
+    def drop_database(self, made: Connection) -> None:
+        """Remove a database that `database` made; again does nothing. What is left is removed after this use's end.
+
+        Raises:
+            NotOurs: It was not made so.
+        """
+        from envctl.conductor import lending
+
+        lending.drop(self._own(), [made.database or ""], service=made.service)
+
     def down(self) -> None:
         """Remove the environment now, whoever made it.
 

@@ -160,7 +160,7 @@ class Databases:
         Raises:
             DataFailed: It takes too long.
         """
-        with self._session(f"wait for others ({name})") as session:
+        with self._session(f"wait for others ({name})", stays=False) as session:
             session.rows("SELECT pg_advisory_lock(hashtextextended(%s, 0))", name)  # goes with the session
             yield
 
@@ -178,14 +178,16 @@ class Databases:
             kept.__exit__(None, None, None)
 
     @contextmanager
-    def _session(self, aim: str) -> Iterator[Client]:
+    def _session(self, aim: str, *, stays: bool = True) -> Iterator[Client]:
         """A session in a database that nobody copies; what goes wrong in it becomes a DataFailed."""
         try:
             with ExitStack() as stack:
-                kept, self._kept = self._kept, None
+                kept = None
+                if stays:
+                    kept, self._kept = self._kept, None
                 client = stack.enter_context(kept or self._client())
                 yield client
-                if self._stays:
+                if stays and self._stays:
                     stack.pop_all()
                     self._kept = client
         except ServerError as error:

@@ -6,6 +6,7 @@ A database whose name stands there without such a comment is somebody else's: it
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -42,18 +43,18 @@ def note(made_for: str, session: str = "") -> str:
 def known(databases: Databases) -> list[Lent]:
     """Those there are, by name. Raises DataFailed."""
     return [
-        Lent(name, *_read(text or ""), int(size or 0), int(connections or 0))
+        Lent(name or "", *_read(text or ""), int(size or 0), int(connections or 0))
         for name, text, size, connections in databases.commented(_MARK)
     ]
 
 
-def create(databases: Databases, template: str, name: str, text: str, *, replace: bool) -> Connection:
-    """A database made from a template; whoever sees its name sees its comment as well.
+def create(databases: Databases, make: Callable[[str], object], name: str, text: str, *, replace: bool) -> Connection:
+    """A database that `make` makes; whoever sees its name sees its comment as well.
 
     Args:
         databases: The server's.
-        template: Nobody is connected to it.
-        name: Its name.
+        make: Makes the database of the name it is given.
+        name: The name it has in the end.
         text: Its comment, from `note`.
         replace: Whether one of that name goes first.
 
@@ -65,7 +66,7 @@ def create(databases: Databases, template: str, name: str, text: str, *, replace
     half_made = own_name(name, f"_new_{sha256(name.encode()).hexdigest()[:10]}")
     with databases.alone(f"envctl db {name}"):
         databases.drop(half_made)  # of somebody who was killed
-        databases.clone(template, half_made)
+        make(half_made)
         databases.describe(half_made, text)
         _check(databases, name, replace=replace)
         databases.drop(name)
