@@ -28,7 +28,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from envctl.host import clock, owner, stragglers
 from envctl.host.job import Job
@@ -45,18 +45,30 @@ _KILL_LIMIT_S = 5.0
 _GRACE_AT_START_S = 2.0
 
 
+class Streams(NamedTuple):
+    """Descriptors of a command's standard streams; None for ours."""
+
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+
+
 class Child:
     """A command that was started, in a process group of its own.
 
     Until `end` or `end_stragglers` its exit code stays with the kernel, so that its number, which names the group, can
     be nobody else's. It is for the main thread, where signals arrive.
 
+    Args:
+        process: The command, the leader of its group.
+        foreground: Whether it is lent the terminal, where we have one.
+
     Attributes:
         pid: Its process id, and that of its group.
         start_ticks: When it was started, in clock ticks since boot; 0 where unknown.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], *, foreground: bool = True) -> None:
         self.pid = process.pid
         known = owner.of(self.pid)
         self.start_ticks = known.start_ticks if known else 0
@@ -66,7 +78,7 @@ class Child:
         self._pidfd = _pidfd(self.pid)
         self._alive = ExitStack()  # closed when all has ended
         self._alive.enter_context(farewell(self._kill))
-        self._job = Job.of(self.pid)
+        self._job = Job.of(self.pid) if foreground else None
         if self._job:
             self._job.begin()
 
@@ -157,7 +169,8 @@ class Child:
         poll.register(self._pidfd, select.POLLIN)
         poll.poll(limit_s * 1000)
 
-    def _ends_until(self, until_s: float) -> bool:
+    def ends_until(self, until_s: float) -> bool:
+        """Whether it ends before the clock (`monotonic_s`) says `until_s`; waits as `wait` does."""
         while self._look() is None:
             left_s = until_s - clock.monotonic_s()
             if left_s <= 0:
@@ -178,7 +191,7 @@ class Child:
         self._let_go(restore=True)
 
     def _group_ends_until(self, until_s: float) -> bool:
-        if not self._ends_until(until_s):
+        if not self.ends_until(until_s):
             return False
         self._reap()
         if stragglers.wait_for_end(self.pid, until_s):
@@ -220,14 +233,16 @@ def start(
     cwd: Path | None = None,
     *,
     begins: Callable[[], None] | None = None,
+    streams: Streams | None = None,
 ) -> Child:
-    """Start a command, and lend it the terminal where there is one.
+    """Start a command, and lend it the terminal where there is one, unless it has other streams.
 
     Args:
         command: Program and arguments; the program is looked for in the PATH of `environ`.
         environ: All of its variables.
         cwd: Its working folder, None for ours.
         begins: Called in the new process just before the command takes its place; it must not raise, nor wait.
+        streams: Its standard streams, where these are not ours.
 
     Raises:
         CommandNotFound: There is no such program.
@@ -238,7 +253,8 @@ def start(
     started: list[Child] = []
     try:
         with shielded():
-            started.append(Child(_spawned(command, environ, cwd, begins)))
+            process = _spawned(command, environ, cwd, begins, streams or Streams())
+            started.append(Child(process, foreground=streams is None))
         return started[0]
     except BaseException:
         with shielded():
@@ -248,7 +264,11 @@ def start(
 
 
 def _spawned(
-    command: Sequence[str], environ: Mapping[str, str], cwd: Path | None, begins: Callable[[], None] | None
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    cwd: Path | None,
+    begins: Callable[[], None] | None,
+    streams: Streams,
 ) -> subprocess.Popen[bytes]:
     import subprocess
 
@@ -257,7 +277,15 @@ def _spawned(
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a careless caller's: the kernel would throw exit codes away
     try:
         return subprocess.Popen(
-            list(command), env=environ, cwd=cwd, process_group=0, close_fds=False, preexec_fn=begins
+            list(command),
+            env=environ,
+            cwd=cwd,
+            process_group=0,
+            close_fds=False,
+            preexec_fn=begins,
+            stdin=streams.stdin,
+            stdout=streams.stdout,
+            stderr=streams.stderr,
         )
     except OSError as error:
         from envctl.host.unrunnable import why
