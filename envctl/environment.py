@@ -70,7 +70,12 @@ def _up(place: Place, progress: Progress, began_s: float) -> EnvironmentReport:
     with locks.environment_lock(
         place.state, place.lock_name, timeout_s=budget_s + _LOCK_MARGIN_S, purpose="envctl up", on_wait=progress.note
     ) as lock:
-        from envctl.conductor.creation import bring_up
+        from envctl.conductor import provenance
+
+        if provenance.is_shaped(place.spec):
+            from envctl.conductor.preparing import bring_up
+        else:
+            from envctl.conductor.creation import bring_up
 
         # Another process may have done it while we waited.
         found = None if place.wishes.fresh else reuse(place, began_s)
@@ -104,9 +109,14 @@ def end_session(
 
 def dry_run(selection: Selection) -> str:
     """The plan `up` would follow, as text. Changes nothing, reserves nothing."""
-    from envctl.conductor import provisional
+    from envctl.conductor import provenance, provisional
 
-    return provisional.plan_text(open_place(selection))
+    place = open_place(selection)
+    if not provenance.is_shaped(place.spec):
+        return provisional.plan_text(place, provenance.NOWHERE, "")
+    from envctl.conductor import preparing
+
+    return provisional.plan_text(place, *preparing.planned(place))
 
 
 def render(selection: Selection, *, inline_secrets: bool = False) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from envctl.conductor import dirty, gather, record, target
 from envctl.conductor.place import Place, keep_secret
+from envctl.conductor.provenance import Provenance
 from envctl.errors import EnvctlError, PortInUse, PortsExhausted, PortTaken, ServiceNotReady, SubnetTaken
 from envctl.host import clock, paths, ports, subnets
 from envctl.host.locks import Lock
@@ -53,6 +54,7 @@ class BringUp:
         lock: The environment's lock, held.
         deadline_budget_s: Time for becoming ready, counted from the start of the services.
         progress: Is told what happens.
+        origin: Where its data comes from.
     """
 
     place: Place
@@ -62,6 +64,7 @@ class BringUp:
     lock: Lock
     deadline_budget_s: float
     progress: Progress
+    origin: Provenance
     timings_ms: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> tuple[EnvironmentRecord, Plan]:
@@ -81,7 +84,9 @@ class BringUp:
             began_s = clock.monotonic_s()
             stack = self._reserve()
             look = self.engine.survey(stack, self.place.registry.registry_id, whole=True)
-            facts = gather.facts_for(self.place, self.found, stack, self.capabilities, look, self.engine, images=True)
+            facts = gather.facts_for(
+                self.place, self.found, stack, self.capabilities, look, self.engine, self.origin, images=True
+            )
             plan = planner.plan(self.place.spec, facts)
             self.timings_ms["plan"] = round((clock.monotonic_s() - began_s) * 1000)
             try:
@@ -223,7 +228,7 @@ class BringUp:
         )
         if spec.source != self.found.config_file:  # what runs in it uses the same file
             self.place.registry.set_config_file(identity.name, spec.source)
-        known |= dirty.kept(self.found)
+        known |= dirty.kept(self.found) | self.origin.as_details()
         state = EnvironmentState.DIRTY if dirty.is_dirty(self.found) else EnvironmentState.READY
         self.place.registry.set_state(identity.name, state, details=known)
         found = self.place.registry.find(name=identity.name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from envctl.conductor import dirty, record, session, teardown
 from envctl.conductor.bringup import BringUp
 from envctl.conductor.place import Place
+from envctl.conductor.provenance import NOWHERE, Provenance
 from envctl.host import clock
 from envctl.host.locks import Lock
 from envctl.host.registry import EnvironmentRecord
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from envctl.engines.base import Engine
 
 
-def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, began_s: float) -> EnvironmentReport:
+def bring_up(
+    place: Place,
+    lock: Lock,
+    budget_s: float,
+    progress: Progress,
+    began_s: float,
+    origin: Provenance = NOWHERE,
+) -> EnvironmentReport:
     """Bring the environment up, or leave nothing of it; the caller holds its lock.
 
     Args:
@@ -29,6 +37,7 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
         budget_s: Time for becoming ready, seconds.
         progress: Is told what happens.
         began_s: When the command began, on the monotonic clock.
+        origin: Where its data comes from.
 
     Raises:
         EnvctlError: It could not be brought up.
@@ -52,7 +61,7 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
             place.registry.adopt(found.identity.name)
         place.registry.renew(found.identity.name, place.ttl_s(found))
         teardown.forget_failure(place, found.identity.name)
-        work = BringUp(place, engine, capabilities, found, lock, budget_s, progress)
+        work = BringUp(place, engine, capabilities, found, lock, budget_s, progress, origin)
         done, plan = work.run()
     except BaseException as error:
         if found := found or place.find():

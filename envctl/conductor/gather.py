@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envctl import kinds
 from envctl.conductor.place import Place, owner_name
+from envctl.conductor.provenance import Provenance
 from envctl.host import assets, clock, owner
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import Capabilities, EnvironmentSpec, EnvironmentState, Observed, Stack
 from envctl.plan import naming
-from envctl.plan.document import image_of
+from envctl.plan.document import image_of, own_image
 from envctl.plan.facts import Facts, KindAssets
 from envctl.plan.processes import is_process
 
@@ -28,6 +29,7 @@ def facts_for(
     capabilities: Capabilities,
     look: Survey | None,
     engine: Engine,
+    origin: Provenance,
     *,
     images: bool = False,
 ) -> Facts:
@@ -40,6 +42,7 @@ def facts_for(
         capabilities: What the engine can do.
         look: A look at the stack that is under way, or None for a stack of which nothing is there.
         engine: The engine.
+        origin: Where the environment's data comes from.
         images: Whether to ask it, while the look goes on, which images it has.
     """
     spec = place.spec
@@ -51,11 +54,18 @@ def facts_for(
         assets={kind: _assets(kind) if capabilities.containers else _folder(kind) for kind in needed},
         labels=_labels(place, found),
         programs={} if capabilities.containers else engine.programs(spec),
+        prepared=origin.prepared,
     )
     contained = [service for service in spec.services.values() if not is_process(service, capabilities)]
     references = [image_of(service, facts) for service in contained]
     present = engine.images_present(references) if images and references else {}
     return replace(facts, images=present, observed=look.result() if look else Observed())
+
+
+def own_images(place: Place, services: Sequence[str]) -> dict[str, str]:
+    """The reference of each service's image, without any data in it; for kinds that bring no image of their own."""
+    facts = Facts(place.identity(), Stack("", "", "", ""), Capabilities(""), assets={})
+    return {name: own_image(place.spec.services[name], facts) for name in services}
 
 
 def unclaimed(place: Place, engine: Engine) -> EnvironmentRecord:

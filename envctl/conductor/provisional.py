@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from envctl import engines
 from envctl.conductor import gather
 from envctl.conductor.place import Place
+from envctl.conductor.provenance import NOWHERE, Provenance
 from envctl.conductor.rendering import as_yaml
 from envctl.host.registry import EnvironmentRecord
 from envctl.plan import planner
@@ -13,9 +16,15 @@ from envctl.plan.steps import Plan
 _USUAL_VERSION = "25.0"
 
 
-def plan_text(place: Place) -> str:
-    """The plan `up` would follow, as text. Changes nothing, reserves nothing."""
-    return str(_provisional_plan(place))
+def plan_text(place: Place, origin: Provenance, to_prepare: str) -> str:
+    """The plan `up` would follow, as text. Changes nothing, reserves nothing.
+
+    Args:
+        place: Where we stand.
+        origin: Where the data comes from.
+        to_prepare: Why it would be made first, "" where it is there.
+    """
+    return str(_provisional_plan(place, origin, to_prepare))
 
 
 def document_text(place: Place, *, inline_secrets: bool) -> str:
@@ -37,15 +46,16 @@ def _compose_plan(place: Place, found: EnvironmentRecord | None) -> Plan:
     if found is None or found.stack.engine != engine.name:
         found = gather.unclaimed(place, engine)
     capabilities = engine.capabilities(str(found.details.get("engine_version") or _USUAL_VERSION))
-    return planner.plan(place.spec, gather.facts_for(place, found, found.stack, capabilities, None, engine))
+    facts = gather.facts_for(place, found, found.stack, capabilities, None, engine, NOWHERE)
+    return planner.plan(place.spec, facts)
 
 
-def _provisional_plan(place: Place) -> Plan:
+def _provisional_plan(place: Place, origin: Provenance, to_prepare: str) -> Plan:
     found = place.find()
     engine = place.engine(found, planning=True)
     if found is None:
         found = gather.unclaimed(place, engine)
     capabilities = engine.capabilities()
     look = engine.survey(found.stack, place.registry.registry_id, whole=True)
-    facts = gather.facts_for(place, found, found.stack, capabilities, look, engine, images=True)
-    return planner.plan(place.spec, facts)
+    facts = gather.facts_for(place, found, found.stack, capabilities, look, engine, origin, images=True)
+    return planner.plan(place.spec, replace(facts, to_prepare=to_prepare))

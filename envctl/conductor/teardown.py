@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envctl.conductor import dirty, record
+from envctl.conductor import dirty, provenance, record
 from envctl.conductor.place import Place
 from envctl.errors import EnvctlError, Interrupted, Leftovers, ServiceNotFound, ServiceNotReady
 from envctl.host import files, heartbeat, paths
@@ -50,7 +50,8 @@ def remove(
         )
     files.remove_tree(paths.environment_dir(state, name), below=state)
     if done.kept:
-        registry.set_state(name, EnvironmentState.DOWN, details=dirty.kept(found))
+        details = {**dirty.kept(found), **provenance.recorded(found).as_details()}  # its data stays
+        registry.set_state(name, EnvironmentState.DOWN, details=details)
     else:
         registry.forget(name, keep_ports=keep_ports)
     for session in found.sessions:  # their watchers have nothing to do any more
@@ -113,7 +114,8 @@ def _settle(place: Place, found: EnvironmentRecord, engine: Engine, *, keep: boo
     if done.left:
         raise Leftovers(f"{len(done.left)} objects are left", leftovers=done.left)
     if done.kept:
-        place.registry.set_state(name, EnvironmentState.DOWN, details={})
+        details = provenance.recorded(found).as_details()
+        place.registry.set_state(name, EnvironmentState.DOWN, details=details)
         return f"rolled back: {_counted(done, ports)}; kept: {', '.join(done.kept)}"
     place.registry.forget(name)
     return f"rolled back: {_counted(done, ports)} (--keep-failed keeps them)" if done.counts else "nothing was created"

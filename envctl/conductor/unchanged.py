@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from envctl.conductor import gather, target
+from envctl.conductor import gather, provenance, target
 from envctl.conductor.place import Place
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import Connection, EnvironmentSpec, EnvironmentState, Stack, Verdict
@@ -30,8 +30,11 @@ def confirmed(place: Place, found: EnvironmentRecord, engine: Engine, survey: Su
     """
     if place.other_engine(found) or not _covers(found.stack, place.spec):
         return None
+    origin = provenance.unchanged(place.spec, found)
+    if origin is None:
+        return None
     capabilities = engine.capabilities(str(found.details["engine_version"]))
-    facts = gather.facts_for(place, found, found.stack, capabilities, survey, engine)
+    facts = gather.facts_for(place, found, found.stack, capabilities, survey, engine, origin)
     if not planner.plan(place.spec, facts).is_empty:
         return None
     reach = connections.outside(place.spec, found.stack)

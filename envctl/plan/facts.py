@@ -39,6 +39,7 @@ class Facts:
         images: Image reference → whether the engine has it; references that were not looked up are absent.
         programs: Kind → the program that serves it, on an engine without containers.
         prepared: Service → the prepared data it starts from; with an empty source, the service that makes it.
+        to_prepare: Why that data is to be made first, in a plan that is only shown; "" where it is there.
     """
 
     identity: Identity
@@ -50,3 +51,4 @@ class Facts:
     images: Mapping[str, bool] = field(default_factory=dict)
     programs: Mapping[str, Program] = field(default_factory=dict)
     prepared: Mapping[str, Prepared] = field(default_factory=dict)
+    to_prepare: str = ""

@@ -27,6 +27,8 @@ def plan(spec: EnvironmentSpec, facts: Facts) -> Plan:
     local = processes.definitions(spec, facts)
     definitions: dict[str, Mapping[str, Any]] = {**document["services"], **local}
     steps = _Steps()
+    if facts.to_prepare:
+        steps.prepared = (steps.add(Verb.PREPARE, ", ".join(facts.prepared), facts.to_prepare),)
     for name, found in facts.observed.services.items():
         if name not in spec.services:
             steps.add(Verb.REMOVE, name, f"{found.state}, but no longer in the configuration")
@@ -47,6 +49,7 @@ class _Steps:
         self.done: list[Step] = []
         self.images: dict[str, int] = {}  # image reference → the step that gets it
         self.sources: dict[str, str] = {}  # image reference → another one it is pulled under
+        self.prepared: tuple[int, ...] = ()  # the step that makes the data
 
     def add(self, verb: Verb, subject: str, cause: str, after: tuple[int, ...] = ()) -> int:
         step = Step(len(self.done) + 1, verb, subject, cause, after)
@@ -74,7 +77,9 @@ def _image_steps(
     steps: _Steps, service: ServiceSpec, rendered: Mapping[str, Any], spec: EnvironmentSpec, facts: Facts
 ) -> list[int]:
     prepared = facts.prepared.get(service.name)
-    if "image" not in rendered or (prepared and prepared.source):
+    if prepared and (prepared.source or facts.to_prepare):
+        return list(steps.prepared)
+    if "image" not in rendered:
         return []
     image = str(rendered["image"])
     if image in steps.images:

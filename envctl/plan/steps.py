@@ -17,6 +17,7 @@ NOT_THERE = "not there"
 class Verb(StrEnum):
     """What a step does; one engine operation each."""
 
+    PREPARE = "prepare"  # data that services start from
     PULL = "pull"
     BUILD = "build"
     REMOVE = "remove"

@@ -1,0 +1,247 @@
+"""The `up` of an environment whose data is migrated and seeded: it starts from data that was prepared once.
+
+What shapes the data gives a key. Where there is no snapshot of that key yet, a *maker* is brought up: an environment of
+the data services alone, for as long as this takes. It is migrated and seeded, its services are stopped cleanly and what
+they hold is kept, and last of all the snapshot is marked whole. So an environment never sees half-made data, and
+whatever goes wrong goes with the maker. Who wants the same meanwhile waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from envctl import engines
+from envctl.conductor import creation, gather, inplace, provenance, shaping
+from envctl.conductor.maker import maker
+from envctl.conductor.place import Place
+from envctl.conductor.provenance import Provenance
+from envctl.host import clock
+from envctl.host.prepared import Snapshot, Store
+from envctl.plan import data_key, references
+from envctl.report import Silent
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Engine
+    from envctl.host.locks import Lock
+    from envctl.host.registry import EnvironmentRecord
+    from envctl.model import EnvironmentSpec
+    from envctl.report import EnvironmentReport, Progress
+
+_ANY_VERSION = "25.0"
+_MAKER = "prepare-"
+_NOTHING_YET = "nothing was prepared for these inputs yet"
+
+
+def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, began_s: float) -> EnvironmentReport:
+    """As `creation.bring_up`, with the data that the configuration asks for.
+
+    Raises:
+        MigrationFailed, SeedFailed: The data could not be made; the environment is as it was before.
+        EnvctlError: As there.
+    """
+    spec = place.spec
+    if not provenance.is_shaped(spec):
+        return creation.bring_up(place, lock, budget_s, progress, began_s)
+    services = data_key.wants(spec)
+    if not services or not _stands_alone(spec, services):
+        return inplace.bring_up(place, lock, budget_s, progress, began_s)
+    found = place.find()
+    if found is not None and (other := place.other_engine(found)):
+        raise other
+    source = _Preparation(place, found, services, budget_s, progress).ensured()
+    return creation.bring_up(place, lock, budget_s, progress, began_s, source)
+
+
+def planned(place: Place) -> tuple[Provenance, str]:
+    """Where the data would come from, for a plan that is only shown, and why it would be made first; "" if it is there.
+
+    Args:
+        place: Where we stand.
+    """
+    spec, found = place.spec, place.find()
+    services = data_key.wants(spec) if provenance.is_shaped(spec) else []
+    if not services or not _stands_alone(spec, services):
+        return provenance.NOWHERE, ""
+    if found is not None and (known := provenance.unchanged(spec, found)):
+        return known, ""
+    return _Preparation(place, found, services, 0, Silent()).planned()
+
+
+def _stands_alone(spec: EnvironmentSpec, services: Sequence[str]) -> bool:
+    """Whether the data services can be up without the others."""
+    used = {name for one in services for text in spec.services[one].environment.values() for name in _named(text)}
+    return used <= set(services)
+
+
+def _named(text: str) -> set[str]:
+    return set(references.services_in(text))
+
+
+class _Preparation:
+    """The search for prepared data, and its making.
+
+    Args:
+        place: Where the environment that wants it stands.
+        found: Its record.
+        services: The services whose data is prepared together.
+        budget_s: Time for becoming ready, seconds.
+        progress: Is told what happens.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        found: EnvironmentRecord | None,
+        services: Sequence[str],
+        budget_s: float,
+        progress: Progress,
+    ) -> None:
+        self._place, self._services, self._budget_s, self._progress = place, services, budget_s, progress
+        self._engine = place.engine(found, planning=True)
+        self._store = Store(place.selection.environ)
+
+    def ensured(self) -> Provenance:
+        """The data, made where it is not there yet. Raises EnvctlError."""
+        made_with = self._made_with()
+        if not self._place.wishes.fresh and (known := self._known(made_with)):
+            return known
+        provisional = data_key.key(self._inputs(dict.fromkeys(self._services, self._engine.address)))
+        purpose = f"preparing data ({', '.join(self._services)})"
+        with self._store.making(provisional, purpose, self._progress.note):
+            made_with = self._made_with()
+            if not self._place.wishes.fresh and (known := self._known(made_with)):
+                return known  # who was waited for has made it
+            return self._made(provisional, made_with)
+
+    def planned(self) -> tuple[Provenance, str]:
+        """The data if it is there, else why it would be made. Changes nothing."""
+        made_with = self._made_with()
+        if not self._place.wishes.fresh and (known := self._known(made_with)):
+            return known, ""
+        return Provenance(sources=dict.fromkeys(self._services, "")), self._cause(made_with)
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def _inputs(self, made_with: Mapping[str, str]) -> dict[str, str]:
+        return data_key.inputs(self._place.spec, self._services, made_with)
+
+    def _made_with(self) -> dict[str, str]:
+        """What runs each service here: the id of its image, or its program; "" for an image that is still to be had."""
+        return runs(self._place, self._engine, self._services)
+
+    def _known(self, made_with: Mapping[str, str]) -> Provenance | None:
+        if not all(made_with.values()):
+            return None
+        key = provenance.prepared_key(self._inputs(made_with), self._engine.address)
+        snapshot = self._store.find(key)
+        if snapshot is None:
+            return None
+        if not _is_there(self._engine, snapshot):  # somebody removed the images
+            self._store.remove(key)
+            return None
+        return Provenance(key, made_with, dict(snapshot.sources))
+
+    # -- making ------------------------------------------------------------------------------------------------------
+
+    def _made(self, provisional: str, made_with: Mapping[str, str]) -> Provenance:
+        cause = self._cause(made_with)
+        self._progress.note(f"preparing data: {cause}")
+        place, services, label = self._place, self._services, f"{_MAKER}{provisional[:8]}"
+        with maker(place, self._engine, services, label, self._budget_s, self._progress) as (own, report):
+            shaping.shape(place.spec, own, report, services, self._progress)
+            shaping.settle(report, services)
+            made_with = self._made_with()
+            key = provenance.prepared_key(self._inputs(made_with), self._engine.address)
+            sources = self._captured(own, key)
+        snapshot = self._sealed(key, made_with, sources, cause)
+        for old in self._store.excess(self._place.spec.snapshots_max_bytes, key):
+            remove(self._place.selection.environ, old.key)
+        return Provenance(key, made_with, dict(snapshot.sources))
+
+    def _cause(self, made_with: Mapping[str, str]) -> str:
+        if self._place.wishes.fresh:
+            return "--fresh"
+        before = self._store.newest_like(self._project, self._engine.name, self._engine.address)
+        if before is None:
+            return _NOTHING_YET
+        return ", ".join(data_key.differing(before.inputs, self._inputs(made_with))) or _NOTHING_YET
+
+    @property
+    def _project(self) -> str:
+        return self._place.identity().project
+
+    def _captured(self, own: Place, key: str) -> dict[str, tuple[str, int]]:
+        found = own.required()
+        folder = self._store.folder(key)
+        kept = {}
+        for name in self._services:
+            self._progress.phase(name, "keeping")
+            kept[name] = self._engine.capture(found.stack, own.registry.registry_id, name, key, folder)
+        return kept
+
+    def _sealed(
+        self, key: str, made_with: Mapping[str, str], sources: Mapping[str, tuple[str, int]], cause: str
+    ) -> Snapshot:
+        identity, now_s = self._place.identity(), clock.now().timestamp()
+        snapshot = Snapshot(
+            key=key,
+            engine=self._engine.name,
+            where=self._engine.address,
+            project=identity.project,
+            branch=identity.branch,
+            created_s=now_s,
+            used_s=now_s,
+            size_bytes=sum(size for _, size in sources.values()),
+            cause=cause,
+            inputs=self._inputs(made_with),
+            sources={name: source for name, (source, _) in sources.items()},
+        )
+        self._store.seal(snapshot)
+        return snapshot
+
+
+def runs(place: Place, engine: Engine, services: Sequence[str]) -> dict[str, str]:
+    """What runs each service: the id of its image ("" where that is absent), or its program and version.
+
+    Args:
+        place: Where we stand.
+        engine: The engine.
+        services: Which.
+    """
+    capabilities = engine.capabilities(_ANY_VERSION)  # what is asked for here depends on no version
+    if not capabilities.containers:
+        programs = engine.programs(place.spec)
+        found = {name: programs[place.spec.services[name].kind] for name in services}
+        return {name: f"{one.name} {one.version} {one.folder}" for name, one in found.items()}
+    references = gather.own_images(place, services)
+    built = {name: place.spec.services[name].build for name in services}
+    ids = engine.image_ids([reference for name, reference in references.items() if not built[name]])
+    return {name: one.fingerprint if (one := built[name]) else ids[references[name]] for name in services}
+
+
+def _is_there(engine: Engine, snapshot: Snapshot) -> bool:
+    images = [source for source in snapshot.sources.values() if not source.startswith("/")]
+    return all(engine.image_ids(images).values()) if images else True
+
+
+# -- removing ----------------------------------------------------------------------------------------------------------
+
+
+def remove(environ: Mapping[str, str], key: str) -> Snapshot | None:
+    """Remove prepared data, with its images; None where there is none, or where an environment still runs on it.
+
+    Args:
+        environ: The caller's variables.
+        key: The snapshot's key.
+    """
+    store = Store(environ)
+    snapshot = next((one for one in store.all() if one.key == key), None)
+    if snapshot is None:
+        return store.remove(key)  # a damaged one
+    engine = engines.create(snapshot.engine, environ, snapshot.where)
+    images = [source for source in snapshot.sources.values() if not source.startswith("/")]
+    # Those that can go are gone then, and nobody starts from the rest: it is made anew.
+    if [image for image in images if not engine.discard(image)]:
+        return None
+    return store.remove(key)
