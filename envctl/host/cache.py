@@ -239,21 +239,30 @@ def remembered(place: Path | None, kind: str, key: str, find: Callable[[], str])
     Raises:
         EnvctlError: What `find` raises.
     """
-    file = place / kind / key if place else None
-    if file:
+    known = recall(place, kind, key)
+    if known is None:
+        known = find()
+        remember(place, kind, key, known)
+    return known
+
+
+def recall(place: Path | None, kind: str, key: str) -> str | None:
+    """The text that was remembered, or None."""
+    if place:
         with suppress(OSError, UnicodeDecodeError):
-            if (known := file.read_text("utf-8")).endswith("\n"):  # written to its end
+            if (known := (place / kind / key).read_text("utf-8")).endswith("\n"):  # written to its end
                 return known.removesuffix("\n")
-    found = find()
-    if file:
-        _remember(file, found + "\n")
-    return found
+    return None
 
 
-def _remember(file: Path, text: str) -> None:
+def remember(place: Path | None, kind: str, key: str, text: str) -> None:
+    """Have a text in the cache, in the place of an older one. A cache that cannot be used is no error."""
+    if place is None:
+        return
+    file = place / kind / key
     try:
         paths.make_private(file.parent)
-        files.write_atomic(file, text)
+        files.write_atomic(file, text + "\n")
     except Interrupted:
         raise
     except (OSError, EnvctlError):

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from envctl.errors import Unsupported
-from envctl.model import Attempt, Connection, EnvironmentSpec, Native, PortSpec, ServiceSpec, Surroundings
+from envctl.model import (
+    Attempt,
+    Connection,
+    EnvironmentSpec,
+    Native,
+    PortSpec,
+    ResetStrategy,
+    ServiceSpec,
+    Surroundings,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,7 @@ class Kind:
         secrets: Names of the random secrets each service of this kind gets ("password", "token").
         memory_bytes: Default memory limit.
         bundled: Whether `compose/NAME/` holds a Dockerfile that is built where the user gives no image or build.
+        resets: The ways its data can be put back, the default first; none where there is only one.
     """
 
     name: str = "generic"
@@ -55,6 +65,7 @@ class Kind:
     secrets: tuple[str, ...] = ()
     memory_bytes: int = 512 * 1024**2
     bundled: bool = False
+    resets: tuple[ResetStrategy, ...] = ()
 
     def connection(
         self, service: ServiceSpec, host: str, ports: Mapping[str, int], secrets: Mapping[str, str]

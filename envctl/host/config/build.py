@@ -108,7 +108,7 @@ def _checked(
 
 def _has_dockerfile(folder: Path, dockerfile: str | None, node: Node, path: str, context: Context) -> bool:
     """The Dockerfile is read by the builder, so it too must be inside the project."""
-    inside = Context(context.report, folder, context.root)
+    inside = Context(context.report, folder, context.root, context.digests)
     found = project_path(dockerfile or "Dockerfile", node, path, inside)
     if found is not None and not found.is_file():
         context.report.add(node, path, f"{shown(dockerfile or 'Dockerfile')} is not a file")

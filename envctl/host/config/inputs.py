@@ -1,18 +1,21 @@
-"""`inputs`: the files a process is made from, as patterns, and what tells that one of them changed."""
+"""`inputs`: files that a process or a command depends on, as patterns, and what tells that one of them changed."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from envctl.host.config.build import MAX_FILES, TooManyFiles
 from envctl.host.config.nodes import Node
 from envctl.host.config.patterns import MAGIC, Matcher
 from envctl.host.config.problems import shown
 from envctl.host.config.values import Context, items, text
+
+T = TypeVar("T")
 
 MAX_PATTERNS = 50
 MAX_PATTERN = 200
@@ -21,18 +24,29 @@ FORM = 'patterns such as ["src/**", "package.json"]'
 
 def inputs(node: Node, path: str, context: Context) -> tuple[tuple[str, ...], str] | None:
     """The patterns, and the fingerprint of what they match now."""
+    found = patterns(node, path, context)
+    if not found:
+        return None if found is None else ((), "")
+    mark = looked_at(node, path, context, lambda: fingerprint(context.root, found))
+    return None if mark is None else (found, mark)
+
+
+def patterns(node: Node, path: str, context: Context) -> tuple[str, ...] | None:
+    """The patterns alone, in their plain form, each once; none at all where one of them is wrong."""
     found = items(node, path, context, FORM)
     if found is None:
         return None
     if len(found) > MAX_PATTERNS:
         context.report.add(node, path, f"more than {MAX_PATTERNS} patterns", "src/** is everything below src")
         return None
-    read = [_pattern(item, f"{path}[{number}]", context) for number, item in enumerate(found)]
-    patterns = tuple(dict.fromkeys(pattern for pattern in read if pattern))
-    if None in read or not patterns:
-        return (), ""
+    read = [pattern(item, f"{path}[{number}]", context) for number, item in enumerate(found)]
+    return () if None in read else tuple(dict.fromkeys(plain for plain in read if plain))
+
+
+def looked_at(node: Node, path: str, context: Context, look: Callable[[], T]) -> T | None:
+    """What `look` finds in the tree, or None where it is too much or cannot be seen."""
     try:
-        return patterns, fingerprint(context.root, patterns)
+        return look()
     except TooManyFiles:
         hint = "begin them with a folder: src/**"
         context.report.add(node, path, f"more than {MAX_FILES} files have to be looked at for these patterns", hint)
@@ -42,10 +56,29 @@ def inputs(node: Node, path: str, context: Context) -> tuple[tuple[str, ...], st
 
 
 def fingerprint(root: Path, patterns: Sequence[str]) -> str:
-    """SHA-256 (hex) over path, size, time and mode of every file that a pattern matches.
+    """SHA-256 (hex) over path, size, time and mode of every file that a pattern matches; contents are not read.
 
-    Contents are not read, and folders that cannot hold a match are not entered. Links to folders are not followed, so
-    nothing outside of the project is looked into and no loop is endless; a link to a file counts as that file.
+    Raises:
+        TooManyFiles: More than 50 000 files and folders had to be looked at.
+        OSError: A folder cannot be read.
+    """
+    import hashlib
+
+    digest = hashlib.sha256()
+    for line in sorted(_line(name, status) for name, status, _ in files(root, patterns)):
+        digest.update(line)
+    return digest.hexdigest()
+
+
+def _line(name: str, status: os.stat_result) -> bytes:
+    return b"%s\0%d\0%d\0%o\n" % (os.fsencode(name), status.st_size, status.st_mtime_ns, status.st_mode)
+
+
+def files(root: Path, patterns: Sequence[str]) -> Iterator[tuple[str, os.stat_result, bool]]:
+    """Every file that a pattern matches, in no order: its path from the root, its status, and whether it is a link.
+
+    Folders that cannot hold a match are not entered. Links to folders are not followed, so nothing outside of the
+    project is looked into and no loop is endless; a link to a file counts as that file.
 
     Args:
         root: The project's root.
@@ -57,22 +90,14 @@ def fingerprint(root: Path, patterns: Sequence[str]) -> str:
         TooManyFiles: More than 50 000 files and folders had to be looked at.
         OSError: A folder cannot be read.
     """
-    import hashlib
-
-    digest = hashlib.sha256()
-    for line in sorted(_lines(os.fspath(root), Matcher(patterns))):
-        digest.update(line)
-    return digest.hexdigest()
-
-
-def _lines(root: str, matcher: Matcher) -> Iterator[bytes]:
-    begin = len(root.rstrip("/")) + 1
-    waiting, looked_at = [(root, matcher.start)], 0
+    matcher = Matcher(patterns)
+    begin = len(os.fspath(root).rstrip("/")) + 1
+    waiting, count = [(os.fspath(root), matcher.start)], 0
     while waiting:
         folder, places = waiting.pop()
         for entry in _entries(folder):
-            looked_at += 1
-            if looked_at > MAX_FILES:
+            count += 1
+            if count > MAX_FILES:
                 raise TooManyFiles
             reached = matcher.step(places, entry.name)
             if not reached:
@@ -81,8 +106,7 @@ def _lines(root: str, matcher: Matcher) -> Iterator[bytes]:
                 if further := reached - matcher.ends:
                     waiting.append((entry.path, further))
             elif reached & matcher.ends and (status := _status(entry)):
-                name = os.fsencode(entry.path[begin:])
-                yield b"%s\0%d\0%d\0%o\n" % (name, status.st_size, status.st_mtime_ns, status.st_mode)
+                yield entry.path[begin:], status, entry.is_symlink()
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -100,12 +124,12 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
     return None
 
 
-def _pattern(node: Node, path: str, context: Context) -> str | None:
+def pattern(node: Node, path: str, context: Context) -> str | None:
     """One pattern from the project's root on, in its plain form: a folder is everything below it."""
     raw = text(node, path, context)
     if raw is None:
         return None
-    segments = None if raw.startswith(("/", "~")) else _from_root(raw, context)
+    segments = None if raw.startswith(("/", "~")) else from_root(raw, context)
     if segments is None:
         hint = "only files inside the project are used"
         context.report.add(node, path, f"{shown(raw)} leads out of the project", hint, unsafe=True)
@@ -118,8 +142,8 @@ def _pattern(node: Node, path: str, context: Context) -> str | None:
     return "/".join([*segments, "**"]) if is_folder else plain
 
 
-def _from_root(raw: str, context: Context) -> list[str] | None:
-    """The pattern's segments, put after those of the file's folder, or None where it leads out."""
+def from_root(raw: str, context: Context) -> list[str] | None:
+    """The segments of a path or pattern, put after those of the file's folder, or None where it leads out."""
     found = [MAGIC.sub(r"[\g<0>]", name) for name in context.base.relative_to(context.root).parts]
     for segment in raw.split("/"):
         if segment == "..":

@@ -12,6 +12,9 @@ from envctl.host.config.source import MAX_BYTES
 # A `$` that begins none of the three forms is left alone: `pa$word` and `$HOME` mean themselves.
 _FORM = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}|(\{))")
 
+# Where a shell or a program reads the text, which may have variables of its own.
+_IN_COMMAND = re.compile(r"\.(process|migrate|(migrate|seed(\[\d+\])?)\.command)(\[\d+\])?$")
+
 _MANY = 1000
 _SHELL_HINT = 'for the variable a process has there write "${name}" or "$${{{name}}}"; a default is "${{{name}:-…}}"'
 _HINT = 'write "${NAME}" or "${NAME:-default}"; "$$" is a plain "$"'
@@ -50,7 +53,6 @@ class _Expansion:
             self._report.ignore(node)
             return
         problems: list[tuple[str, str]] = []
-        in_process = path.partition("[")[0].endswith(".process")
 
         def replacement(match: re.Match[str]) -> str:
             dollar, name, default, malformed = match.groups()
@@ -59,7 +61,7 @@ class _Expansion:
             if malformed:
                 problems.append((f'"${{" begins no variable in {shown(match.string)}', _HINT))
                 return ""
-            return self._value(name, default, problems, in_process=in_process)
+            return self._value(name, default, problems, path)
 
         node.text, node.expanded = _FORM.sub(replacement, node.text), True
         for message, hint in problems:
@@ -67,12 +69,16 @@ class _Expansion:
         if problems:
             self._report.ignore(node)
 
-    def _value(self, name: str, default: str | None, problems: list[tuple[str, str]], *, in_process: bool) -> str:
+    def _value(self, name: str, default: str | None, problems: list[tuple[str, str]], path: str) -> str:
         value = self._environ.get(name)
         if default is not None:
             value = value or default  # as in shells and Compose: `:-` also replaces an empty value
         if value is None:
-            hint = _SHELL_HINT.format(name=name) if in_process else f'set it, or give a default: "${{{name}:-…}}"'
+            hint = (
+                _SHELL_HINT.format(name=name)
+                if _IN_COMMAND.search(path)
+                else f'set it, or give a default: "${{{name}:-…}}"'
+            )
             problems.append((f"the variable {name} is not set", hint))
             return ""
         self._left -= len(value)

@@ -128,6 +128,16 @@ VOLUME: Schema = {
     ]
 }
 
+DATA_COMMAND = closed(
+    {
+        "command": {"anyOf": [TEXT, {"type": "array", "items": WORD, "minItems": 1}]},
+        "inputs": {"type": "array", "items": TEXT},
+        "cwd": TEXT,
+    },
+    "command",
+)
+SEED_STEP: Schema = {"anyOf": [TEXT, DATA_COMMAND]}
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -166,6 +176,10 @@ TOP: Mapping[str, Key] = {
     "registry_mirror": Key(
         "HOST[:PORT][/PATH] from which images of Docker Hub are pulled instead; empty: from Docker Hub.",
         {"anyOf": [matching(MIRROR), {"const": ""}]},
+    ),
+    "snapshots": Key(
+        "Whether migrated and seeded data is kept for later environments; true, or max_size of all together (5g).",
+        {"anyOf": [or_variable({"type": "boolean"}), closed({"max_size": matching(SIZE)})]},
     ),
     "engine_options": Key(
         "Which programs of this machine the embedded engine runs, instead of those it brings.",
@@ -208,7 +222,17 @@ SERVICE: Mapping[str, Key] = {
     "memory": Key("Memory limit, such as 512m; at least 6m.", matching(SIZE)),
     "persist": Key("Whether the data survives `envctl down`.", or_variable({"type": "boolean"})),
     "pull": Key("When its image is asked for at its registry, where another time than for all.", PULL_POLICY),
+    "migrate": Key(
+        "Command that brings the data up to the repository's schema; run again when one of its inputs changed.",
+        {"anyOf": [TEXT, DATA_COMMAND]},
+    ),
+    "seed": Key(
+        "Files that fill the service, and commands that do, in this order; patterns such as fixtures/*.sql.",
+        {"anyOf": [SEED_STEP, {"type": "array", "items": SEED_STEP}]},
+    ),
+    "reset": Key("How Postgres goes back to the seeded data: auto (the default), tables or template.", {}),
 }
+DATA = ("migrate", "seed", "reset")
 
 # Compose's keys that would break the isolation between environments, or between a service and the machine.
 UNSAFE: Mapping[str, str] = {
@@ -240,6 +264,9 @@ ELSEWHERE: Mapping[str, str] = {
     "configs": 'use volumes: ["./file:/path/inside"]',
     "secrets": "passwords are made and handed over by envctl",
     "links": "use depends_on",
+    "migrations": "use migrate",
+    "fixtures": "use seed",
+    "init": "use seed",
     "hostname": "not needed: a service's name is its host name",
     "profiles": "write another file and use --file",
     "extends": "use a YAML anchor",

@@ -25,10 +25,12 @@ from envctl.host.config.nodes import MapNode, Node, ScalarNode, YamlError, compo
 from envctl.host.config.problems import Problem, Report, TooMany, did_you_mean, shown
 from envctl.host.config.services import service, unknown_hint
 from envctl.host.config.values import VARIABLE_NAME, Context, Fields, converted, mapping, matching, one_of, pairs, text
+from envctl.host.digests import Digests
 from envctl.model import LOOPBACK, EngineName, EnvironmentSpec, PullPolicy, ServiceSpec
 from envctl.plan.units import duration_s
 
 DEFAULT_READY_TIMEOUT_S = 60.0
+SNAPSHOTS_MAX_BYTES = 5 * 1024**3
 
 _DAY_S = 86_400.0
 _project = matching(PROJECT_NAME, "letters, digits, spaces, . _ and -, at most 63")
@@ -70,19 +72,21 @@ def load_file(file: Path, start: Path, environ: Mapping[str, str]) -> Environmen
 def parse(content: str, file: Path, shown_file: str, environ: Mapping[str, str]) -> EnvironmentSpec:
     """The specification that `content` gives, as if it stood in `file`. Raises as `load` does."""
     report = Report(file, shown_file)
-    context = Context(report, Path(os.path.realpath(file.parent)), _project_root(file))
+    root = _project_root(file)
+    context = Context(report, Path(os.path.realpath(file.parent)), root, Digests(root, environ))
     excerpt: list[str] = []
     spec = default_spec()
     try:
-        root = compose(content)
-        interpolation.expand(root, environ, report)
-        spec = _environment(root, context)
+        tree = compose(content)
+        interpolation.expand(tree, environ, report)
+        spec = _environment(tree, context)
     except YamlError as error:
         report.problems.append(Problem(error.line, error.column, "", error.message, error.hint))
         excerpt = _excerpt(content, error)
     except TooMany:
         pass  # what was found is enough to be raised
     report.raise_all(excerpt)
+    context.digests.keep()
     return spec
 
 
@@ -96,6 +100,7 @@ def _environment(root: Node | None, context: Context) -> EnvironmentSpec:
         if key not in TOP and not key.startswith("x-"):  # `x-…` holds anchors, as in Compose
             context.report.add(node, "", f"unknown key {shown(key)}", unknown_hint(key, TOP))
     fields = Fields(top, "", context)
+    keep, most = fields.read("snapshots", _snapshots) or (True, None)
     spec = EnvironmentSpec(
         services=_services(fields),
         project=fields.read("name", _project),
@@ -107,6 +112,8 @@ def _environment(root: Node | None, context: Context) -> EnvironmentSpec:
         engine_options=fields.read("engine_options", _engine_options) or {},
         pull=cast(PullPolicy, fields.read("pull", _pull) or "missing"),
         registry_mirror=fields.read("registry_mirror", _mirror),
+        snapshots=keep,
+        snapshots_max_bytes=most or SNAPSHOTS_MAX_BYTES,
         source=str(context.report.file),
     )
     cross.check(spec, top, context.report)
@@ -133,6 +140,12 @@ def _services(fields: Fields) -> Mapping[str, ServiceSpec]:
             if isinstance(value, MapNode) and "depends_on" in value.items:
                 said.add(name)
     return dependencies.with_defaults(result, said)
+
+
+def _snapshots(node: Node, path: str, context: Context) -> tuple[bool, int | None]:
+    from envctl.host.config.data import snapshots
+
+    return snapshots(node, path, context)
 
 
 def _engine_options(node: Node, path: str, context: Context) -> Mapping[str, str] | None:

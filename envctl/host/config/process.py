@@ -38,12 +38,14 @@ def process(fields: Fields) -> ProcessSpec | None:
     if not fields.has("process"):
         for key in [key for key in ONLY_WITH_PROCESS if key in items]:
             hint = f"give process, or remove {key}: {ONLY_WITH_PROCESS[key]}"
+            if key != "stop_signal" and (fields.has("migrate") or fields.has("seed")):
+                hint = f"that of a command stands beside it: {{command: …, {key}: …}}"
             report.add(items[key][0], fields.path, f"{shown(key)} is a setting of services with process", hint)
         return None
     for key in [key for key in NOT_WITH_PROCESS if key in items]:
         report.add(items[key][0], fields.path, f"has both process and {key}", NOT_WITH_PROCESS[key])
-    command = fields.read("process", _command)
-    cwd = fields.read("cwd", _folder)
+    command = fields.read("process", command_line)
+    cwd = fields.read("cwd", folder)
     signal = fields.read("stop_signal", _signal)
     if fields.has("inputs"):
         from envctl.host.config.inputs import inputs
@@ -56,7 +58,7 @@ def process(fields: Fields) -> ProcessSpec | None:
     return ProcessSpec(command, cwd or str(fields.context.base), signal or SIGNALS[0], patterns, mark)
 
 
-def _command(node: Node, path: str, context: Context) -> tuple[str, ...] | None:
+def command_line(node: Node, path: str, context: Context) -> tuple[str, ...] | None:
     """Text is a line for the shell, so that `&&`, quotes and `$PORT` mean what they mean in a script; a list is not."""
     if isinstance(node, ListNode):
         return words(node, path, context)
@@ -67,7 +69,8 @@ def _command(node: Node, path: str, context: Context) -> tuple[str, ...] | None:
     return None if line is None else (*SHELL, line)
 
 
-def _folder(node: Node, path: str, context: Context) -> str | None:
+def folder(node: Node, path: str, context: Context) -> str | None:
+    """The absolute path of a folder inside the project."""
     raw = text(node, path, context)
     found = project_path(raw, node, path, context) if raw else None
     if found is not None and not found.is_dir():

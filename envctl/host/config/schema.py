@@ -55,6 +55,8 @@ def _of_kind(kind: Kind) -> Schema:
         name: {**key.schema, "description": key.description} for name, key in SERVICE.items()
     }
     properties["kind"] = {"enum": list(kinds.names()), "description": SERVICE["kind"].description}
+    strategies = matching("|".join(kind.resets)) if kind.resets else {"not": {}}
+    properties["reset"] = {**strategies, "description": SERVICE["reset"].description}
     if kind.image:
         properties["image"] = {**properties["image"], "default": kind.image}
     for name, option in kind.options.items():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
 from envctl import kinds
 from envctl.host.config.build import build
-from envctl.host.config.keys import ELSEWHERE, IMAGE, PULL_POLICIES, SERVICE, UNSAFE
+from envctl.host.config.keys import DATA, ELSEWHERE, IMAGE, PULL_POLICIES, SERVICE, UNSAFE
 from envctl.host.config.nodes import MapNode, Node, ScalarNode
 from envctl.host.config.ports import combined, named_ports, one_port
 from envctl.host.config.problems import did_you_mean, shown
@@ -49,10 +50,10 @@ def service(name: str, node: Node, path: str, context: Context) -> ServiceSpec |
     """The service `name`; nothing (`redis:`) is the same as an empty mapping."""
     if isinstance(node, ScalarNode) and node.type == "null":
         node = MapNode(node.line, node.column)
-    found = mapping(node, path, context, f"{name}: {{image: …}}")
-    if found is None:
+    settings = mapping(node, path, context, f"{name}: {{image: …}}")
+    if settings is None:
         return None
-    fields = Fields(found, path, context)
+    fields = Fields(settings, path, context)
     image = fields.read("image", _image)
     known = _kind(name, image, fields)
     kind = known or kinds.get(kinds.GENERIC)
@@ -66,7 +67,7 @@ def service(name: str, node: Node, path: str, context: Context) -> ServiceSpec |
     _check_ports(ports, fields)
     made = fields.read("build", build) if not (fields.has("image") or local) else None
     own = made or local or fields.has("build")
-    return ServiceSpec(
+    found = ServiceSpec(
         name=name,
         kind=kind.name,
         image=image if image or own else kind.image,
@@ -83,6 +84,13 @@ def service(name: str, node: Node, path: str, context: Context) -> ServiceSpec |
         pull=cast("PullPolicy | None", fields.read("pull", _pull)),
         options=_options(fields, kind),
     )
+    return _with_data(found, fields, known) if known and any(fields.has(key) for key in DATA) else found
+
+
+def _with_data(service: ServiceSpec, fields: Fields, kind: Kind) -> ServiceSpec:
+    from envctl.host.config.data import shaping
+
+    return replace(service, **shaping(fields, kind)._asdict())
 
 
 def kind_of_image(image: str) -> str | None:

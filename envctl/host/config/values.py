@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from envctl.host.config.nodes import ListNode, MapNode, Node, ScalarNode
 from envctl.host.config.problems import Report, did_you_mean, shown
+from envctl.host.digests import Digests
 
 T = TypeVar("T")
 
@@ -26,11 +27,13 @@ class Context:
         report: Takes the problems.
         base: The configuration file's folder; paths in the file are relative to it.
         root: The project's root, resolved; nothing outside it is used.
+        digests: Of the contents of files below the root.
     """
 
     report: Report
     base: Path
     root: Path
+    digests: Digests
 
 
 Reader = Callable[[Node, str, Context], T | None]

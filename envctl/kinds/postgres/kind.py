@@ -40,6 +40,7 @@ class Postgres(Kind):
     }
     secrets = ("password",)
     memory_bytes = 1024**3
+    resets = ("auto", "tables", "template")
 
     def connection(
         self, service: ServiceSpec, host: str, ports: Mapping[str, int], secrets: Mapping[str, str]

@@ -26,7 +26,9 @@ def project(tmp_path: Path) -> Path:
     """A project with the files the documentation's examples name."""
     (tmp_path / "server").mkdir()
     (tmp_path / "server" / "Dockerfile").write_text("FROM scratch\n")
-    (tmp_path / "schema.sql").write_text("select 1;\n")
+    for name in ("schema.sql", "db/schema.sql", "fixtures/a.csv", "fixtures/redis.json", "prisma/a", "server/seed.ts"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("select 1;\n")
     return tmp_path
 
 
@@ -143,6 +145,20 @@ BOTH_REFUSE = [
     "registry_mirror: mirror.example/",
     "registry_mirror: mirror.example/Hub",
     "registry_mirror: ~",
+    "snapshots: 5g",
+    "snapshots: {max_size: 5}",
+    "snapshots: {max_sise: 5g}",
+    "services: {postgres: {migrate: [a, b]}}",
+    "services: {postgres: {migrate: {inputs: ['db/**']}}}",
+    "services: {postgres: {migrate: {command: a, input: ['db/**']}}}",
+    "services: {postgres: {migrate: {command: []}}}",
+    "services: {postgres: {migrate: {command: a, inputs: 'db/**'}}}",
+    "services: {postgres: {seed: ''}}",
+    "services: {postgres: {seed: [[db/schema.sql]]}}",
+    "services: {postgres: {seed: [{inputs: ['db/**']}]}}",
+    "services: {postgres: {seed: [5]}}",
+    "services: {postgres: {reset: truncate}}",
+    "services: {redis: {reset: auto}}",
     "engine_options: {postgres: system}",
     "engine_options: {redis_bin: 5}",
     "engine_options: [redis_bin]",
@@ -171,6 +187,14 @@ BOTH_ACCEPT = [
     "services: {websocket: {process: a, path: /live, port: 3001}}",
     "services: {x: {process: a, kind: websocket}}",
     "pull: always\nservices: {redis: {pull: '${P:-never}'}}",
+    "snapshots: false",
+    "snapshots: {}",
+    "snapshots: {max_size: '${S:-16m}'}",
+    "snapshots: '${S:-true}'",
+    "services: {postgres: {migrate: a b, seed: [], reset: '${R:-template}'}}",
+    "services: {postgres: {migrate: {command: [a, 1], cwd: server, inputs: ['db/**']}, seed: {command: b}}}",
+    "services: {postgres: {seed: [db/schema.sql, fixtures/*.csv, {command: b}]}, redis: {seed: fixtures/redis.json}}",
+    "services: {x: {process: a, migrate: b, seed: {command: c}}}",
     "registry_mirror: mirror.example",
     "registry_mirror: localhost/hub",
     "registry_mirror: mirror:5000/docker-hub/proxy",

@@ -82,7 +82,10 @@ CHANGES: list[tuple[dict[str, object], list[str]]] = [
     ({"seed": (SCHEMA, FIXTURE, FIXTURE, COMMAND)}, ["postgres seed order changed"]),
     ({"seed": (SCHEMA, SeedFile("fixtures/b.csv", "5"), FIXTURE, COMMAND)}, ["fixtures/b.csv is new"]),
     ({"seed": (SCHEMA, COMMAND)}, ["fixtures/a.csv is gone"]),
-    ({"seed": (SCHEMA, FIXTURE, DataCommand(("npm", "run"), "/work/a/x", folder="x"))}, ["postgres seed command 1 changed"]),
+    (
+        {"seed": (SCHEMA, FIXTURE, DataCommand(("npm", "run"), "/work/a/x", folder="x"))},
+        ["postgres seed command 1 changed"],
+    ),
     ({"migrate": migration(command="other")}, ["postgres migrate command changed"]),
     ({"migrate": replace(migration(), inputs=("**",))}, []),  # the files that matched count
     (
