@@ -180,7 +180,19 @@ class BringUp:
                 raise
             self.timings_ms["start"] = round((clock.monotonic_s() - began_s) * 1000)
             self._check_portless(stack)
+        self._freshen(stack, starting)
         return readiness
+
+    def _freshen(self, stack: Stack, started: Collection[str]) -> None:
+        """What lives only for a time has aged in prepared data since that was made."""
+        begun = [name for name in started if self.origin.sources.get(name)]
+        if not begun:
+            return
+        from envctl.conductor import freshness
+
+        reach = connections.outside(self.place.spec, stack)
+        for name in begun:
+            freshness.restore(reach[name])
 
     def _explain(self, error: ServiceNotReady, stack: Stack) -> None:
         from envctl.conductor import reaching

@@ -57,6 +57,9 @@ def maker(
         raise
     except EnvctlError as error:
         keep = own.wishes.keep_failed and own.find() is not None
+        error.state = (
+            "the environment is as it was before; what the data was made in is removed (--keep-failed keeps it)"
+        )
         if keep:
             error.state = f"kept: look into it with envctl psql --name {label}; envctl down --name {label} removes it"
         raise

@@ -155,8 +155,7 @@ class _Preparation:
             key = provenance.prepared_key(self._inputs(made_with), self._engine.address)
             sources = self._captured(own, key)
         snapshot = self._sealed(key, made_with, sources, cause)
-        for old in self._store.excess(self._place.spec.snapshots_max_bytes, key):
-            remove(self._place.selection.environ, old.key)
+        self._make_room(key)
         return Provenance(key, made_with, dict(snapshot.sources))
 
     def _cause(self, made_with: Mapping[str, str]) -> str:
@@ -172,13 +171,24 @@ class _Preparation:
         return self._place.identity().project
 
     def _captured(self, own: Place, key: str) -> dict[str, tuple[str, int]]:
+        """Side by side: what an engine does for one service takes it no longer while it does it for another."""
+        from concurrent.futures import ThreadPoolExecutor
+
         found = own.required()
         folder = self._store.folder(key)
-        kept = {}
-        for name in self._services:
+
+        def kept(name: str) -> tuple[str, int]:
             self._progress.phase(name, "keeping")
-            kept[name] = self._engine.capture(found.stack, own.registry.registry_id, name, key, folder)
-        return kept
+            return self._engine.capture(found.stack, own.registry.registry_id, name, key, folder)
+
+        with ThreadPoolExecutor(len(self._services)) as pool:
+            return dict(zip(self._services, pool.map(kept, self._services), strict=True))
+
+    def _make_room(self, key: str) -> None:
+        for old in self._store.excess(self._place.spec.snapshots_max_bytes, key):
+            remove(self._place.selection.environ, old.key)
+        known = {source for one in self._store.all() for source in one.sources.values()}
+        self._engine.sweep(self._store.folder(key).parent, known)
 
     def _sealed(
         self, key: str, made_with: Mapping[str, str], sources: Mapping[str, tuple[str, int]], cause: str

@@ -5,10 +5,10 @@ Imported for its types alone: making these classes costs Python 10 ms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from envctl.model import (
     Capabilities,
@@ -168,6 +168,15 @@ class Engine(Protocol):
         """Remove what `capture` gave; False where something still runs on it."""
         ...
 
+    def sweep(self, store: Path, known: Collection[str]) -> None:
+        """Remove what `capture` gave to makers of a store that were killed: nobody knows it, and it is old.
+
+        Args:
+            store: The store's folder.
+            known: What the store knows.
+        """
+        ...
+
     def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:
         """Remove everything of a stack, found by its labels.
 
@@ -192,6 +201,15 @@ class Engine(Protocol):
 
     def exec(self, handle: str, command: Sequence[str], limit_s: float) -> tuple[int, str]:
         """Run a program inside a service: exit code and output. Raises TimeoutError."""
+        ...
+
+    def stream(
+        self, handle: str, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None
+    ) -> tuple[int, str]:
+        """Run a program inside a service that reads one of our files, or writes one: exit code, and what it complains.
+
+        Only one of both can be given. However long it takes.
+        """
         ...
 
     def execute(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from envctl import model
 from envctl.engines.docker import endpoint
@@ -189,13 +189,19 @@ class ComposeEngine:
         from envctl.engines.docker import prepared
 
         found = self.survey(stack, registry_id, whole=False).result().services[service]
-        return prepared.capture(self._where, found.handle, service, key)
+        return prepared.capture(self._where, found.handle, service, key, folder.parent)
 
     def discard(self, source: str) -> bool:
         """Remove an image of prepared data."""
         from envctl.engines.docker import prepared
 
         return prepared.remove(self._where, source)
+
+    def sweep(self, store: Path, known: Collection[str]) -> None:
+        """Remove images that killed makers left."""
+        from envctl.engines.docker import prepared
+
+        prepared.sweep(self._where, store, known)
 
     def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:
         """Everything of the stack: containers, networks, volumes, the images built for it alone."""
@@ -222,6 +228,14 @@ class ComposeEngine:
         from envctl.engines.docker import programs
 
         return programs.run_inside(self._where, handle, command, limit_s)
+
+    def stream(
+        self, handle: str, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None
+    ) -> tuple[int, str]:
+        """Run a program in a container that reads or writes a file of ours."""
+        from envctl.engines.docker import programs
+
+        return programs.stream(self._where, handle, command, stdin=stdin, stdout=stdout)
 
     def execute(
         self, handle: str, command: Sequence[str], *, tty: bool, stdin: bool, variables: Mapping[str, str]

@@ -21,6 +21,20 @@ Inside: TypeAlias = Callable[[Sequence[str]], tuple[int, str]]
 """Runs a program where the server is: its exit code, and all it said. Raises TimeoutError."""
 
 
+class Streams(Protocol):
+    """Runs programs where the server is, also with a file of ours to read or to write."""
+
+    def __call__(self, command: Sequence[str]) -> tuple[int, str]:
+        """As `Inside`."""
+        ...
+
+    def stream(
+        self, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None
+    ) -> tuple[int, str]:
+        """A program that reads `stdin` or writes `stdout`, as long as it takes: exit code, and what it complains."""
+        ...
+
+
 class Seeding(Protocol):
     """A kind's `seeding.py`."""
 
@@ -82,12 +96,16 @@ class Pending(Protocol):
 class Dumps(Protocol):
     """A kind's `dump.py`."""
 
-    def save(self, connection: Connection, target: BinaryIO, inside: Inside) -> None:
+    def save(self, connection: Connection, target: BinaryIO, inside: Streams) -> None:
         """Write all that the service holds at one moment, while others go on using it. Raises DataFailed."""
         ...
 
-    def restore(self, connection: Connection, source: BinaryIO, inside: Inside) -> Pending:
+    def restore(self, connection: Connection, source: BinaryIO, inside: Streams) -> Pending:
         """Read what `save` wrote, beside what is there. Raises DataFailed, SnapshotInvalid: nothing was changed."""
+        ...
+
+    def recover(self, connection: Connection) -> None:
+        """Put right what a restore that was killed has left; where it left nothing, do nothing. Raises DataFailed."""
         ...
 
 
@@ -96,6 +114,14 @@ class Settling(Protocol):
 
     def settle(self, connection: Connection) -> None:
         """Have everything written to the data folder. Raises DataFailed."""
+        ...
+
+    def has_aged(self, connection: Connection) -> bool:
+        """Whether a server that was just started from settled data holds, or has lost, what only lives for a time.
+
+        Raises:
+            DataFailed: It does not answer.
+        """
         ...
 
 

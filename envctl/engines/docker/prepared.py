@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path
 
 from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EnvctlError, Interrupted
+from envctl.host import clock
+from envctl.plan import digest
 from envctl.plan.labels import LABEL_PREFIX
 
 REPOSITORY = "envctl-prepared"
 PREPARED_LABEL = LABEL_PREFIX + "prepared"
 """On each such image: the key of what shaped its data."""
 
+_STORE_LABEL = LABEL_PREFIX + "store"  # whose it is: only that store's owner removes it
+_ABANDONED_S = 3600.0
 _STOP_S = 120
 _COMMIT_LIMIT_S = 1800.0  # gigabytes, on a slow disk
 
 
-def capture(where: Endpoint, handle: str, service: str, key: str) -> tuple[str, int]:
+def capture(where: Endpoint, handle: str, service: str, key: str, store: Path) -> tuple[str, int]:
     """Stop a container cleanly and keep it as an image: its reference, and the bytes it adds to the image below.
 
     The name is a new one each time: containers of an older image with the same data keep what they run on.
@@ -28,25 +35,30 @@ def capture(where: Endpoint, handle: str, service: str, key: str) -> tuple[str, 
         handle: The container.
         service: The service's name.
         key: Of everything that shaped the data.
+        store: The folder of the store that will know it.
 
     Raises:
         EnvctlError: The engine refused, or its disk is full.
     """
     cli.run(where, ["stop", "--time", str(_STOP_S), handle], doing="stop a container", limit_s=_STOP_S + 30)
     reference = f"{REPOSITORY}:{key[:16]}-{service}-{os.urandom(3).hex()}"
-    changes = [word for change in _labels(where, handle, key) for word in ("--change", change)]
-    cli.run(where, ["commit", *changes, handle, reference], doing="keep prepared data", limit_s=_COMMIT_LIMIT_S)
+    labels = {**_emptied(where, handle), PREPARED_LABEL: key, _STORE_LABEL: _id(store)}
+    changes = [f"LABEL {json.dumps(name)}={json.dumps(value)}" for name, value in labels.items()]
+    options = [word for change in changes for word in ("--change", change)]
+    cli.run(where, ["commit", *options, handle, reference], doing="keep prepared data", limit_s=_COMMIT_LIMIT_S)
     form = ["history", "--human=false", "--format", "{{.Size}}", reference]
     sizes = cli.run(where, form, doing="look at images").split()
     return reference, int(sizes[0])
 
 
-def _labels(where: Endpoint, handle: str, key: str) -> list[str]:
+def _emptied(where: Endpoint, handle: str) -> dict[str, str]:
     """A commit takes the container's labels over: emptied, the image is nobody's and no part of a Compose project."""
     text = cli.run(where, ["inspect", "--format", "{{json .Config.Labels}}", handle], doing="look at a container")
-    kept: dict[str, str] = {PREPARED_LABEL: key}
-    emptied = {name: "" for name in json.loads(text) if name.startswith((LABEL_PREFIX, "com.docker.compose."))}
-    return [f"LABEL {json.dumps(name)}={json.dumps(value)}" for name, value in {**emptied, **kept}.items()]
+    return {name: "" for name in json.loads(text) if name.startswith((LABEL_PREFIX, "com.docker.compose."))}
+
+
+def _id(store: Path) -> str:
+    return digest.of([os.uname().nodename, str(store)])
 
 
 def remove(where: Endpoint, reference: str) -> bool:
@@ -58,3 +70,20 @@ def remove(where: Endpoint, reference: str) -> bool:
     except EnvctlError as error:
         return "no such image" in f"{error.cause} {' '.join(error.evidence)}".lower()
     return True
+
+
+def sweep(where: Endpoint, store: Path, known: Collection[str]) -> None:
+    """Remove what makers of a store that were killed an hour ago or more have left.
+
+    Args:
+        where: The engine.
+        store: The store's folder.
+        known: The references that are in use.
+    """
+    form = ["--format", "{{.Repository}}:{{.Tag}}\t{{.CreatedAt}}"]
+    listing = ["image", "ls", "--filter", f"label={_STORE_LABEL}={_id(store)}", *form]
+    for line in cli.run(where, listing, doing="list images").splitlines():
+        reference, _, created = line.partition("\t")
+        age_s = clock.now().timestamp() - datetime.strptime(created[:25], "%Y-%m-%d %H:%M:%S %z").timestamp()
+        if reference not in known and age_s > _ABANDONED_S:
+            remove(where, reference)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from envctl.engines.local.processes import Processes
 from envctl.model import Capabilities, Death, EnvironmentSpec, Found, Observed, Program, Removed, ServiceState, Stack
@@ -61,6 +61,10 @@ class Beside:
     def discard(self, source: str) -> bool:
         """Remove what was kept of a container."""
         return self._containers.discard(source)
+
+    def sweep(self, store: Path, known: Collection[str]) -> None:
+        """Remove what killed makers left of containers."""
+        self._containers.sweep(store, known)
 
     def image_ids(self, references: Sequence[str]) -> Mapping[str, str]:
         """Those of the engine of containers."""
@@ -143,6 +147,13 @@ class Beside:
         """Run a program inside a service, or beside its process."""
         place = self._processes if _is_local(handle) else self._containers
         return place.exec(handle, command, limit_s)
+
+    def stream(
+        self, handle: str, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None
+    ) -> tuple[int, str]:
+        """The same with files of ours as its streams."""
+        place = self._processes if _is_local(handle) else self._containers
+        return place.stream(handle, command, stdin=stdin, stdout=stdout)
 
     def execute(
         self, handle: str, command: Sequence[str], *, tty: bool, stdin: bool, variables: Mapping[str, str]

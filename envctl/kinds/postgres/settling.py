@@ -31,6 +31,11 @@ def settle(connection: Connection) -> None:
         raise _failed(connection, f"the connection failed: {error or type(error).__name__}") from None
 
 
+def has_aged(connection: Connection) -> bool:  # noqa: ARG001 - the contract's
+    """Never: nothing in PostgreSQL ends by itself."""
+    return False
+
+
 def _failed(connection: Connection, cause: str, *evidence: str) -> DataFailed:
     fix = [f"envctl logs {connection.service}"]
     message = f'cannot write the data of service "{connection.service}" to its folder'
