@@ -104,7 +104,7 @@ class Connection:
         if isinstance(answer, ReplyError):
             raise answer
 
-    def ask(self, words: Sequence[str]) -> Reply:
+    def ask(self, words: Sequence[str | bytes]) -> Reply:
         """The answer to a command. Raises OSError when the connection ends."""
         parts = [os.fsencode(word) for word in words]
         lines = [b"*%d\r\n" % len(parts), *(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)]

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from envctl.errors import DataFailed
 from envctl.kinds.redis import client
+from envctl.kinds.redis.layout import LIVE
 from envctl.model import Connection
 
-MOST = 127
-"""So many databases of their own there are beside the environment's: servers are started with 128."""
+MOST = LIVE - 1
+"""So many databases of their own there are beside the environment's."""
 
 _LIMIT_S = 30.0
 
@@ -36,6 +37,12 @@ def own_database(base: Connection, number: int) -> Connection:
         )
     own = "0" if str(number) == (base.database or "0") else str(number)
     return replace(base, database=own, url=base.url.rsplit("/", 1)[0] + "/" + own)
+
+
+def begin(connection: Connection) -> Connection:
+    """Give a database what the baseline holds: nothing where none was taken. Raises DataFailed."""
+    flush(connection)
+    return connection
 
 
 def flush(connection: Connection) -> None:

@@ -8,6 +8,7 @@ from shlex import join
 from urllib.parse import quote
 
 from envctl.kinds.base import Kind, Option, needs_container, secret_file
+from envctl.kinds.redis.layout import DATABASES
 from envctl.model import DATA, Connection, EnvironmentSpec, Native, PortSpec, ServiceSpec, Surroundings
 
 _OFFICIAL = r"(?:docker\.io/)?(?:library/|valkey/)?(?:redis|valkey)(?::[\w.-]+)?"
@@ -22,7 +23,7 @@ class Redis(Kind):
     image = "redis:8"
     ports = (PortSpec("redis", 6379),)
     options: Mapping[str, Option] = {
-        "database": Option("Number of the logical database in the URL.", "0", r"\d{1,3}"),
+        "database": Option("Number of the logical database in the URL, 0 to 127.", "0", r"\d{1,2}|1[01]\d|12[0-7]"),
     }
     secrets = ("password",)
     memory_bytes = 512 * 1024**2
@@ -52,7 +53,7 @@ class Redis(Kind):
         """
         server = "valkey-server" if "valkey" in (service.image or "") else "redis-server"
         durable = [] if not service.persist else ["--appendonly", "yes"]
-        arguments = ["--save", "", *durable, "--databases", "128", *(service.command or ())]
+        arguments = ["--save", "", *durable, "--databases", str(DATABASES), *(service.command or ())]
         script = (
             f"exec docker-entrypoint.sh {server} {join(arguments)} - <<END\n"
             f'requirepass "$(cat {secret_file(service.name, "password")})"\nEND\n'
@@ -77,7 +78,7 @@ class Redis(Kind):
             raise needs_container(service, f"what serves Redis here is {around.program.name} {around.program.version}")
         mine = around.reach[service.name]
         lines = [f"bind {around.listen}", f"port {mine.port}", f"dir {DATA}", f"requirepass {mine.password}", 'save ""']
-        lines += ["databases 128", f"appendonly {'yes' if service.persist else 'no'}", "daemonize no"]
+        lines += [f"databases {DATABASES}", f"appendonly {'yes' if service.persist else 'no'}", "daemonize no"]
         return Native(
             (around.program.paths["server"], *(service.command or ()), "-"),
             stdin="\n".join(lines) + "\n",

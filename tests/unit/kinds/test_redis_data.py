@@ -43,7 +43,7 @@ def test_there_are_127(redis: Connection) -> None:
 def test_what_goes_wrong_is_told(redis: Connection) -> None:
     """A server that has fewer databases, refuses the password or is gone: the error says which."""
     wrong = {
-        "out of range": {"database": "200"},
+        "out of range": {"database": "900"},
         "WRONGPASS": {"password": "other"},
         "refused": {"port": closed_port()},
     }
