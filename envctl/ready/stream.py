@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -92,6 +93,14 @@ class Stream:
             while len(self._buffer) < limit:
                 self._fill()
         return self._take(min(limit, len(self._buffer)))
+
+    def has_input(self) -> bool:
+        """Whether something has come that was not taken yet, or the peer has closed; does not wait."""
+        if self._buffer:
+            return True
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def open_for(self, span_s: float) -> bool:
         """Whether the peer keeps the connection open for `span_s` seconds, or says something meanwhile."""

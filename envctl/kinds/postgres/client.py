@@ -5,6 +5,7 @@ A driver costs 150 ms to import and is nothing that envctl needs otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from time import monotonic
 from types import TracebackType
 from typing import TypeAlias
@@ -84,6 +85,67 @@ class Client:
         if failure:
             raise failure
         return found
+
+    def execute(self, sql: bytes) -> str:
+        """Run statements whose rows nobody wants.
+
+        Args:
+            sql: One or more, in the session's encoding, without a zero byte.
+
+        Returns:
+            Where the session stands afterwards: "I" between transactions, "T" in one, "E" in one that has failed.
+
+        Raises:
+            ServerError: A statement failed; its `done` tells how many were done before it.
+            Garbled, OSError: The session has ended; TimeoutError when it took too long.
+        """
+        self._stream.grant(self._limit_s)
+        self._stream.send(wire.query(sql))
+        return self._finish()
+
+    def copy_in(self, sql: bytes, pieces: Iterable[bytes]) -> str:
+        """Run one `COPY … FROM STDIN`.
+
+        Args:
+            sql: The statement.
+            pieces: What is copied, some 64 kB at a time. Where an error of their own ends them, so does the session.
+
+        Returns:
+            As `execute`.
+
+        Raises:
+            ServerError: It failed; the rest of the pieces is not asked for.
+            Garbled, OSError: The session has ended; TimeoutError when the server took too long with one piece.
+        """
+        self._stream.grant(self._limit_s)
+        self._stream.send(wire.query(sql))
+        while (message := self._next(None))[0] != b"G":
+            if message[0] in b"EZ":
+                return self._finish(message)
+        for piece in pieces:
+            self._stream.grant(self._limit_s)
+            self._stream.send(wire.copy_data(piece))
+            while self._stream.has_input():
+                if (message := self._next(None))[0] == b"E":
+                    return self._finish(message)
+        self._stream.send(wire.COPY_DONE)
+        return self._finish()
+
+    def _finish(self, first: tuple[bytes, bytes] | None = None) -> str:
+        """Read until the server waits for us again; the first message may have been read already."""
+        done, failure = 0, None
+        kind, body = first or self._next(None)
+        while kind != b"Z":
+            if kind == b"C":
+                done += 1
+            elif kind == b"E":
+                failure = failure or ServerError(body, done)
+            elif kind == b"G":
+                self._stream.send(wire.copy_fail("there is nothing to copy here"))
+            kind, body = self._next(failure)
+        if failure:
+            raise failure
+        return body.decode("ascii", "replace")
 
     def _next(self, failure: ServerError | None) -> tuple[bytes, bytes]:
         """The next message. A server that closes after an error has said why with it."""

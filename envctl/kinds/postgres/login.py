@@ -22,10 +22,13 @@ class ServerError(Exception):
         code: Its SQLSTATE, or "".
         text: Its message.
         more: Its detail and hint, where it has them.
+        fields: All it said, by the letters of the protocol: P is the position in the query, W the context.
+        done: How many statements of the query were done before.
     """
 
-    def __init__(self, body: bytes) -> None:
-        fields = wire.error_fields(body)
+    def __init__(self, body: bytes, done: int = 0) -> None:
+        fields = self.fields = wire.error_fields(body)
+        self.done = done
         self.code, self.text = fields.get("C", ""), fields.get("M", "an error without a message")
         self.more = tuple(fields[letter] for letter in "DH" if letter in fields)
         super().__init__(self.text)

@@ -33,10 +33,22 @@ def sasl_response(data: bytes) -> bytes:
     return _message(b"p", data)
 
 
-def query(sql: str) -> bytes:
-    """A simple query."""
-    return _message(b"Q", _text(sql))
+def query(sql: str | bytes) -> bytes:
+    """A simple query; bytes are in the session's encoding, and hold no zero."""
+    return _message(b"Q", _text(sql) if isinstance(sql, str) else sql + b"\0")
 
+
+def copy_data(piece: bytes) -> bytes:
+    """A piece of what is copied into a table; it need not end with a line."""
+    return _message(b"d", piece)
+
+
+def copy_fail(reason: str) -> bytes:
+    """The end of a copy that is not to be kept."""
+    return _message(b"f", _text(reason))
+
+
+COPY_DONE = b"c\0\0\0\x04"
 
 TERMINATE = b"X\0\0\0\x04"
 
