@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
     from envctl.api import Environment
     from envctl.fixtures.databases import WorkerDatabases
+    from envctl.fixtures.redis import WorkerRedis
     from envctl.fixtures.session import Using
     from envctl.kinds.websocket.data import Channels
-    from envctl.model import Connection
+    from envctl.model import Connection, ResetStrategy
 
 
 # -- what a conftest.py may decide -------------------------------------------------------------------------------------
@@ -92,8 +93,14 @@ def envctl_timeout() -> float | None:
 def postgres_template() -> Callable[[Connection], object] | None:
     """A function that fills the database that all others are made from; it is called once for all workers of a run.
 
-    It gets the connection of a database that holds what the environment's own database holds.
+    It gets the connection of a database that holds the baseline, or what the environment's own database holds.
     """
+    return None
+
+
+@pytest.fixture(scope="session")
+def postgres_reset() -> ResetStrategy | None:
+    """How `clean_postgres` and `fresh_postgres` put data back: "tables", "template"; None: as seems best."""
     return None
 
 
@@ -163,16 +170,22 @@ def websocket(envctl_environment: Environment) -> Connection:
 
 @pytest.fixture(scope="session")
 def _envctl_databases(
-    _envctl: Using, postgres: Connection, postgres_template: Callable[[Connection], object] | None
+    request: pytest.FixtureRequest,
+    _envctl: Using,
+    postgres: Connection,
+    postgres_template: Callable[[Connection], object] | None,
+    postgres_reset: ResetStrategy | None,
 ) -> Iterator[WorkerDatabases]:
     from envctl.fixtures.databases import WorkerDatabases
 
-    databases = WorkerDatabases(postgres, _envctl.environment, _envctl.run, _envctl.used.slot, postgres_template)
+    own = (_envctl.environment, _envctl.run, _envctl.used.slot)
+    databases = WorkerDatabases(postgres, *own, postgres_template, postgres_reset)
     with _told():
         databases.start()
     yield databases
     with _told():
-        databases.end()
+        if line := databases.end():
+            request.config.stash.setdefault(CLOSING, []).append(line)
 
 
 @pytest.fixture(scope="session")
@@ -183,39 +196,50 @@ def worker_postgres(_envctl_databases: WorkerDatabases) -> Connection:
 
 
 @pytest.fixture
+def clean_postgres(_envctl_databases: WorkerDatabases, worker_postgres: Connection) -> Connection:
+    """The worker's database, with what the template holds put back before the test; connections to it stay open."""
+    with _told():
+        _envctl_databases.clean()
+    return worker_postgres
+
+
+@pytest.fixture
 def fresh_postgres(request: pytest.FixtureRequest, _envctl_databases: WorkerDatabases) -> Iterator[Connection]:
     """A database of this test's own, made from the template; it stays where the test fails, and the report names it."""
     with _told():
         made = _envctl_databases.test()
     request.node.stash[FRESH] = made
     yield made
-    if not request.node.stash.get(FAILED, False):
-        with _told():
-            _envctl_databases.drop(made)
+    with _told():
+        if request.node.stash.get(FAILED, False):
+            _envctl_databases.keep(made, request.node.nodeid)
+        else:
+            _envctl_databases.give_back(made)
 
 
 @pytest.fixture(scope="session")
-def worker_redis(envctl_environment: Environment, redis: Connection) -> Iterator[Connection]:
-    """A logical database of this worker's own, empty at the beginning."""
-    from envctl.kinds.redis.data import flush, own_database
+def _envctl_redis(envctl_environment: Environment, redis: Connection) -> Iterator[WorkerRedis]:
+    from envctl.fixtures.redis import WorkerRedis
 
     with _told():
-        own = own_database(redis, envctl_environment.session.slot)
-        flush(own)
+        own = WorkerRedis(redis, envctl_environment.session.slot)
     yield own
-    if not envctl_environment.goes_with_its_users:
-        with _told():
-            flush(own)
+    with _told():
+        own.end(goes=envctl_environment.goes_with_its_users)
+
+
+@pytest.fixture(scope="session")
+def worker_redis(_envctl_redis: WorkerRedis) -> Connection:
+    """A logical database of this worker's own; at the beginning it holds the baseline, or nothing."""
+    return _envctl_redis.connection
 
 
 @pytest.fixture
-def clean_redis(worker_redis: Connection) -> Connection:
-    """The worker's database, emptied before the test."""
-    from envctl.kinds.redis.data import flush
-
+def clean_redis(_envctl_redis: WorkerRedis) -> Connection:
+    """The worker's database with the baseline put back before the test, or emptied where there is none."""
     with _told():
-        flush(worker_redis)
-    return worker_redis
+        _envctl_redis.clean()
+    return _envctl_redis.connection
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """What finishes a session whose process was killed, and what sweeps away what nobody uses. Runs in the background.
 
-    main(["session", STATE, SESSION, PID TICKS])     when a watcher saw the session's process end
+    main(["session", STATE, SESSION, PID, TICKS, …]) when a watcher saw the session's process end
     main(["sweep", STATE])                           when a command found something to be due
 
 Nobody reads what it prints, so what goes wrong is written into the state directory's reports.
@@ -45,10 +45,9 @@ def _sweep(state: Path, environ: dict[str, str]) -> None:
         fleet.collect(environ, progress=Silent(), thorough=False)
 
 
-def _end_session(state: Path, environ: dict[str, str], session_id: str, pid: str = "0", ticks: str = "0") -> None:
-    """End the session and the program it ran; then wait for those that work on its behalf, and end theirs."""
-    if int(pid):
-        groups.end(int(pid), int(ticks), _GRACE_S)
+def _end_session(state: Path, environ: dict[str, str], session_id: str, *programs: str) -> None:
+    """End the session and the programs it ran; then wait for those that work on its behalf, and end theirs."""
+    groups.end_all([(int(pid), int(ticks)) for pid, ticks in zip(programs[::2], programs[1::2], strict=True)], _GRACE_S)
     registry = Registry.open(state)
     found = registry.find_session(session_id)
     if found is None:

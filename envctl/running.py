@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from envctl.model import Owner
     from envctl.report import Removal
 
-_GRACE_S = 10.0  # as long as `docker stop` gives
-_STRAGGLERS_GRACE_S = 2.0
+GRACE_S = 10.0  # as long as `docker stop` gives
+STRAGGLERS_GRACE_S = 2.0
 
 
 @contextmanager
@@ -246,12 +246,12 @@ class Run:
         with shielded(left=lambda: [f"environment {self._name}"]):
             self._end_stragglers(progress)  # first: they may use its services
             try:
+                self._end_uses(progress)
                 removal = environment.end_session(
                     self._selection.environ, self._request.id, keep=self.keeps_failed, progress=progress
                 )
             finally:
-                if self._child and self.code is None:
-                    self.code = self._child.end(_GRACE_S)
+                self._end_command()
             if self._watcher:
                 self._watcher.dismiss()
         return removal
@@ -264,8 +264,15 @@ class Run:
     def _end_stragglers(self, progress: Progress) -> None:
         if self._child is None or self.code is None:
             return
-        for one in self._child.end_stragglers(_STRAGGLERS_GRACE_S):
+        for one in self._child.end_stragglers(STRAGGLERS_GRACE_S):
             progress.note(f"ended what the command left running: {one.name or 'a process'} (pid {one.pid})")
+
+    def _end_uses(self, progress: Progress) -> None:
+        """End what else there is of this use of the environment."""
+
+    def _end_command(self) -> None:
+        if self._child and self.code is None:
+            self.code = self._child.end(GRACE_S)
 
     def _inner(self) -> Selection:
         environ = {**self._selection.environ, SESSION_VARIABLE: self._request.id}

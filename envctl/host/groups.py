@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from envctl.host import clock, owner, stragglers
@@ -39,6 +39,24 @@ def end(pid: int, start_ticks: int, grace_s: float) -> bool:
     if stragglers.wait_for_end(pid, until_s):
         _signal(os.killpg, pid, signal.SIGKILL)
     return True
+
+
+def end_all(leaders: Sequence[tuple[int, int]], grace_s: float) -> None:
+    """As `end`, for several groups at once.
+
+    Args:
+        leaders: Each one's pid and start time.
+        grace_s: Time to end in good order, seconds.
+    """
+    from threading import Thread  # mostly there is but one
+
+    enders = [Thread(target=end, args=(*leader, grace_s)) for leader in leaders[1:]]
+    for ender in enders:
+        ender.start()
+    if leaders:
+        end(*leaders[0], grace_s)
+    for ender in enders:
+        ender.join()
 
 
 def _leads(pid: int) -> bool:

@@ -5,10 +5,15 @@ fails, is interrupted, or envctl itself is killed. An environment that was up al
 code is the command's; 125 where envctl failed, 126 and 127 where the command could not be run. If it fails, the
 services' logs of that time are kept. `--` may be left out where the command begins with no option.
 
+With `--workers N` the command runs N times at once, with ENVCTL_WORKER from 1 to N and variables that lead each one to
+data of its own: a database, a number in Redis, and a prefix of channels, ENVCTL_CHANNEL_PREFIX. Its lines begin with
+"[1] ", and the exit code is that of the first worker that failed.
+
 Examples:
   envctl run -- pytest -n 4
   envctl run --keep-failed --artifacts logs -- npx vitest run
   envctl run --name e2e -- npx playwright test
+  envctl run --workers 4 -- sh -c './tests.sh --part $ENVCTL_WORKER/$ENVCTL_WORKERS'
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from envctl.model import PullPolicy
 
 _FORMATS = ("text", "json")
+_MOST = 100
 
 
 @command(__doc__, formats=_FORMATS, stops=True, timeout=True, fails_as=125)
@@ -41,6 +47,7 @@ _FORMATS = ("text", "json")
 @up_options.fresh
 @up_options.ttl
 @up_options.pull
+@click.option("--workers", type=click.IntRange(1, _MOST), metavar="N", help="Run it N times at once; see above.")
 @click.option("--artifacts", type=click.Path(path_type=Path, file_okay=False), help="Where logs go if it fails.")
 def command_line(
     settings: Settings,
@@ -51,6 +58,7 @@ def command_line(
     fresh: bool,
     ttl_s: float | None,
     pull: PullPolicy | None,
+    workers: int | None,
     artifacts: Path | None,
 ) -> int:
     """Run it."""
@@ -60,7 +68,12 @@ def command_line(
         raise UsageError("there is no command to run", fix=fix)
     folder = artifacts.absolute() if artifacts else None
     wishes = RunWishes(keep, keep_failed, fresh, ttl_s, settings.timeout_s, folder)
-    return _run(settings, Run(replace(settings.selection(), pull=pull), wishes), words)
+    selection = replace(settings.selection(), pull=pull)
+    if workers is None:
+        return _run(settings, Run(selection, wishes), words)
+    from envctl.running_workers import WorkersRun
+
+    return _run(settings, WorkersRun(selection, wishes, workers), words)
 
 
 def _run(settings: Settings, run: Run, words: tuple[str, ...]) -> int:

@@ -27,8 +27,8 @@ def main(file: str, beat_s: float, pid: int, ticks: int, own: bool, command: lis
     if b"done" in told.split(b"\n"):
         with contextlib.suppress(OSError):
             os.unlink(file)  # noqa: PTH108
-    elif _child(told) or not _is_gone(beat):
-        os.execv(command[0], [*command, *_child(told)])  # noqa: S606 - our own command
+    elif _children(told) or not _is_gone(beat):
+        os.execv(command[0], [*command, *_children(told)])  # noqa: S606 - our own command
 
 
 def _wait(beat: int, beat_s: float, pid: int, ticks: int, own: bool) -> bytes:  # noqa: FBT001
@@ -113,10 +113,10 @@ def _is_gone(beat: int) -> bool:
     return beat >= 0 and os.fstat(beat).st_nlink == 0
 
 
-def _child(told: bytes) -> list[str]:
-    """The program whose group must be ended too, as it was told last."""
+def _children(told: bytes) -> list[str]:
+    """The programs whose groups must be ended too: pid and start time of each."""
     lines = [line.split() for line in told.split(b"\n") if line.startswith(b"child ")]
-    return [word.decode() for word in lines[-1][1:3]] if lines else []
+    return [word.decode() for line in lines for word in line[1:3]]
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ class Pool:
         if self._databases.nature(old) == held.nature:
             made = self._databases.rename(old, new)
             self._unsure.remove(old)
-            with suppress(DataFailed):
+            with suppress(DataFailed, ImportError):
                 self._restore(made)
                 self._unsure.remove(new)
                 return _Ready(made, held.nature)

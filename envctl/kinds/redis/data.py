@@ -41,7 +41,9 @@ def own_database(base: Connection, number: int) -> Connection:
 
 def begin(connection: Connection) -> Connection:
     """Give a database what the baseline holds: nothing where none was taken. Raises DataFailed."""
-    flush(connection)
+    from envctl.kinds.redis import baseline
+
+    baseline.reset(connection)
     return connection
 
 
