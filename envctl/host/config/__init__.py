@@ -15,7 +15,10 @@ from envctl.host.config.source import find, repository_root
 if TYPE_CHECKING:
     from envctl.model import EnvironmentSpec
 
-__all__ = ["default_spec", "find", "given", "json_schema", "load", "starter_file", "starter_files"]
+__all__ = [
+    *("changed_since", "default_spec", "find", "given", "json_schema", "load", "project_root"),
+    *("starter_file", "starter_files"),
+]
 
 
 def load(path: Path | None, start: Path, environ: Mapping[str, str]) -> EnvironmentSpec:
@@ -59,6 +62,23 @@ def given(spec: Mapping[str, Any], start: Path, environ: Mapping[str, str]) -> E
             "the configuration holds what YAML cannot say", cause=str(error), state="nothing was created"
         ) from error
     return replace(parse(text, start / "envctl.yaml", "spec", environ), source=None)
+
+
+def project_root(spec: EnvironmentSpec, start: Path) -> Path:
+    """The folder that the paths in a specification count from, resolved.
+
+    Args:
+        spec: What `load` or `given` gave.
+        start: The folder it was given for, where it comes from no file.
+    """
+    return repository_root(Path(os.path.realpath(Path(spec.source).parent if spec.source else start)))
+
+
+def changed_since(spec: EnvironmentSpec, root: Path, environ: Mapping[str, str]) -> list[str]:
+    """See `envctl.host.config.data.changed_since`; imported when it is asked for."""
+    from envctl.host.config import data
+
+    return data.changed_since(spec, root, environ)
 
 
 def json_schema() -> dict[str, Any]:

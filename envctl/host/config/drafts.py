@@ -16,6 +16,7 @@ class Draft:
         found: Where it was seen.
         settings: Key → value (text, numbers, lists, mappings of text).
         notes: What was not carried over, and why.
+        suggestions: Settings that stand in a comment, with what they were seen by.
     """
 
     name: str
@@ -23,10 +24,14 @@ class Draft:
     found: str
     settings: dict[str, object] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    suggestions: list[tuple[str, object, str]] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The service's lines, with comments."""
         body = [f"    {key}: {flow(value)}" for key, value in self.settings.items()]
+        if self.suggestions:
+            body.append("    # What may fill it with data: remove the # in front of what is right.")
+        body += [f"    # {key}: {flow(value)}   # {comment(found)}" for key, value, found in self.suggestions]
         head = f"  {self.name}:" if body else f"  {self.name}: {{}}"
         return [
             f"  # {comment(self.found)}",

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from envctl.host.config import data_evidence
+from envctl.host.config.data_evidence import Suggestion
 from envctl.host.config.source import Unreadable, read_text
 
 # Library → the kind of service it talks to.
@@ -55,6 +57,8 @@ class Evidence:
         kinds: Kind → where it was seen ("package.json: pg").
         expected: Variable name → (kind, attribute) it should get, with the file it was seen in.
         script: Command that starts the repository's own server ("npm run dev"), or None.
+        scripts: Those of package.json.
+        data: Kind → what may be said of the data of a service of it.
         notes: What could not be read.
     """
 
@@ -62,6 +66,8 @@ class Evidence:
     kinds: dict[str, list[str]] = field(default_factory=dict)
     expected: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     script: str | None = None
+    scripts: dict[str, str] = field(default_factory=dict)
+    data: dict[str, list[Suggestion]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -74,9 +80,10 @@ def look(root: Path) -> Evidence:
                 reader(text, evidence)
             except (ValueError, TypeError, AttributeError, RecursionError):
                 evidence.notes.append(f"{file} could not be read")
+    runner = next((runner for file, runner in RUNNERS.items() if (root / file).is_file()), "npm")
     if evidence.script:
-        runner = next((runner for file, runner in RUNNERS.items() if (root / file).is_file()), "npm")
         evidence.script = f"{runner} run {evidence.script}"
+    evidence.data = data_evidence.look(root, evidence.scripts, runner)
     for file in ("requirements.txt", "requirements-dev.txt", "requirements/base.txt", "requirements/test.txt"):
         for line in _text(root / file, evidence).splitlines():
             _seen(_requirement(line), PYTHON_LIBRARIES, file, evidence)
@@ -102,7 +109,8 @@ def _package_json(text: str, evidence: Evidence) -> None:
     name = data.get("name")
     evidence.name = name.rpartition("/")[2] if isinstance(name, str) else None
     if isinstance(scripts := data.get("scripts"), dict):
-        evidence.script = next((script for script in SCRIPTS if isinstance(scripts.get(script), str)), None)
+        evidence.scripts = {name: line for name, line in scripts.items() if isinstance(line, str)}
+        evidence.script = next((script for script in SCRIPTS if script in evidence.scripts), None)
     for group in ("dependencies", "devDependencies", "peerDependencies"):
         for library in data.get(group) or {}:
             _seen(library, NODE_LIBRARIES, "package.json", evidence)

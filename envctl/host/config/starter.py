@@ -39,7 +39,18 @@ def starter_file(root: Path) -> str:
         ]
     if not drafts:
         drafts = [Draft(kind, kind, "one of the three services without any configuration") for kind in DEFAULT_SERVICES]
+    _suggest(root, seen, drafts)
     return _that_loads(root, seen, drafts, notes)
+
+
+def _suggest(root: Path, seen: evidence.Evidence, drafts: Sequence[Draft]) -> None:
+    """What the first service of a kind may say of its data; only what the checker accepts when it is taken out."""
+    for kind, suggestions in seen.data.items():
+        draft = next((draft for draft in drafts if draft.kind == kind), None)
+        for key, value, found in suggestions if draft else ():
+            trial = Draft("trial", kind, found, {"kind": kind, key: value})
+            if draft and not _problems("\n".join(["services:", *trial.lines()]), root):
+                draft.suggestions.append((key, value, found))
 
 
 def _that_loads(root: Path, seen: evidence.Evidence, drafts: list[Draft], notes: list[str]) -> str:

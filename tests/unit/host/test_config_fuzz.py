@@ -19,6 +19,7 @@ _words = st.sampled_from(
     [*TOP, *SERVICE, "http", "tcp", "exec", "log", "path", "name", "file", "target", "postgres", "redis", "context",
      "a", "a:1", "8080:80", "30s", "64m", "/x", "a:/b", "./a:/b", "${A}", "${A:-b}", "${", "{postgres.url}", "{a.b}",
      "<<", "true", "-1", "0", "80", "1e9", "~", "\0", "\u202e", "", "/", ".", "..", "container", "host",
+     "tables", "command", "max_size", "*.sql",
      "auto", "SIGINT", "src/**", "**/*.ts", "[a-", "system", "postgres_bin", "$PORT"]
 )  # fmt: skip
 _scalars = st.one_of(_words, st.text(max_size=8), st.integers(), st.booleans(), st.none(), st.floats())

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from envctl.host.config import load, starter_file, starter_files
-from envctl.model import EnvironmentSpec, HttpReady
+from envctl.model import EnvironmentSpec, HttpReady, SeedFile
 
 COMPOSE = """
 services:
@@ -141,6 +141,58 @@ def test_without_a_script_nothing_is_suggested(tmp_path: Path, scripts: str) -> 
     """Odd or other scripts suggest no server, and stop nothing."""
     started(tmp_path, {"package.json": f'{{"name": "shop", "scripts": {scripts}}}'})
     assert "process" not in (tmp_path / "envctl.yaml").read_text()
+
+
+DATA = [
+    (
+        {"prisma/schema.prisma": "", "prisma/migrations/1/migration.sql": "", "pnpm-lock.yaml": "", "db/schema.sql": "",
+         "package.json": '{"scripts": {"db:seed": "a", "db:migrate": "b"}, "dependencies": {"pg": "8"}}'},
+        ("pnpm exec prisma migrate deploy", ("prisma/**",)),
+        ["pnpm run db:seed"],
+    ),
+    (
+        {"alembic.ini": "[alembic]\nscript_location = %(here)s/server/alembic\n", "server/alembic/env.py": "",
+         "uv.lock": "", "fixtures/b.sql": "", "fixtures/a.csv": "", "fixtures/a.sql": ""},
+        ("uv run alembic upgrade head", ("server/alembic/**",)),
+        ["fixtures/a.sql", "fixtures/b.sql", "fixtures/a.csv"],
+    ),
+    ({"db/schema.sql": "", "db/migrations/1.sql": "", "db/seeds/1.sql": ""}, None, ["db/schema.sql", "db/seeds/1.sql"]),
+    ({"migrations/1.up.sql": "", "migrations/1.down.sql": ""}, None, ["migrations/1.up.sql"]),
+    ({"migrations/1.sql": "", "migrations/2.sql": ""}, None, ["migrations/1.sql", "migrations/2.sql"]),
+    (
+        {"package.json": '{"scripts": {"db:migrate": "b"}, "dependencies": {"pg": "8"}}', "migrations/1.js": ""},
+        ("npm run db:migrate", ("migrations/**",)),
+        [],
+    ),
+    ({"manage.py": "", "shop/migrations/1.py": "", "requirements.txt": "django"},
+     ("python manage.py migrate --noinput", ("**/migrations/*.py",)), []),
+    ({"flyway.toml": "", "sql/V1__a.sql": ""}, ("flyway -url=", ("sql/**",)), []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "migrate", "seed"), DATA)
+def test_what_fills_the_database_is_a_suggestion(
+    tmp_path: Path, files: Mapping[str, str], migrate: tuple[str, tuple[str, ...]] | None, seed: list[str]
+) -> None:
+    """Migrations and seeds stand in comments of the service, which work when they are taken out."""
+    before = started(tmp_path, files).services["postgres"]
+    assert (before.migrate, before.seed) == (None, ())
+    text = (tmp_path / "envctl.yaml").read_text()
+    (tmp_path / "envctl.yaml").write_text(re.sub("(?m)^    # (migrate|seed): ", r"    \1: ", text))
+    found = load(None, tmp_path, {}).services["postgres"]
+    command = found.migrate and (found.migrate.command[2], found.migrate.inputs)
+    assert command == migrate or (command and migrate and command[0].startswith(migrate[0]))
+    assert [step.path if isinstance(step, SeedFile) else step.command[2] for step in found.seed] == seed
+
+
+def test_nothing_is_suggested_that_would_be_refused(tmp_path: Path) -> None:
+    """Inputs that match nothing, files that lead out, and data of services that are not there, stand nowhere."""
+    (tmp_path / "fixtures").mkdir()
+    (tmp_path / "fixtures" / "a.sql").symlink_to("/etc/hostname")
+    started(tmp_path, {"manage.py": "", "requirements.txt": "psycopg", "fixtures/redis.json": "{}"})
+    text = (tmp_path / "envctl.yaml").read_text()
+    assert "migrate:" not in text
+    assert "seed:" not in text
 
 
 def test_names_of_env_files_become_exports_without_their_values(tmp_path: Path) -> None:

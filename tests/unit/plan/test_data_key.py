@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from types import ModuleType
 
 import pytest
 
-from envctl import kinds
 from envctl.model import DataCommand, EnvironmentSpec, ProcessSpec, SeedFile, ServiceSpec, VolumeSpec
 from envctl.plan.data_key import differing, inputs, key, wants
 
 MADE_WITH = {"postgres": "sha256:aa", "redis": "sha256:bb"}
-
-
-@pytest.fixture(autouse=True)
-def data_of_two_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Postgres and Redis are kinds whose data can be captured."""
-    have = {"postgres": ModuleType("settling"), "redis": ModuleType("settling")}
-    monkeypatch.setattr(kinds, "settling", have.get)
 
 
 def migration(root: str = "/work/a", command: str = "alembic upgrade head") -> DataCommand:
