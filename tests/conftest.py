@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 import docker_presence
+import prepared_images
 from harness import Project
 from whole_engine import SESSION, EventRecorder, WholeEngine, session_folder
 
@@ -123,6 +124,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not _is_controller(session.config):
         return
     watch = session.config.stash.get(_WHOLE_ENGINE, None)
+    if watch is not None:
+        prepared_images.remove(prepared_images.of_session(session_folder()))
     if watch is not None and (left := watch.left()):
         session.config.stash[_MARKED] = "\n".join(left)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
