@@ -54,6 +54,8 @@ class Kind:
         secrets: Names of the random secrets each service of this kind gets ("password", "token").
         memory_bytes: Default memory limit.
         bundled: Whether `compose/NAME/` holds a Dockerfile that is built where the user gives no image or build.
+        seeds: How the names of the files end that its `seeding.py` takes; none for those without. Here too, as reading
+            a configuration is not to import what puts files into a server.
         resets: The ways its data can be put back, the default first; none where there is only one.
     """
 
@@ -65,6 +67,7 @@ class Kind:
     secrets: tuple[str, ...] = ()
     memory_bytes: int = 512 * 1024**2
     bundled: bool = False
+    seeds: tuple[str, ...] = ()
     resets: tuple[ResetStrategy, ...] = ()
 
     def connection(

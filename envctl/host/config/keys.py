@@ -136,7 +136,11 @@ DATA_COMMAND = closed(
     },
     "command",
 )
-SEED_STEP: Schema = {"anyOf": [TEXT, DATA_COMMAND]}
+
+
+def seed_of(step: Schema) -> Schema:
+    """One step, or a list of them."""
+    return {"anyOf": [step, {"type": "array", "items": step}]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +232,7 @@ SERVICE: Mapping[str, Key] = {
     ),
     "seed": Key(
         "Files that fill the service, and commands that do, in this order; patterns such as fixtures/*.sql.",
-        {"anyOf": [SEED_STEP, {"type": "array", "items": SEED_STEP}]},
+        seed_of({"anyOf": [TEXT, DATA_COMMAND]}),
     ),
     "reset": Key("How Postgres goes back to the seeded data: auto (the default), tables or template.", {}),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from envctl import kinds
-from envctl.host.config.keys import SERVICE, SERVICE_NAME, TOP, Schema, matching
+from envctl.host.config.keys import DATA_COMMAND, SERVICE, SERVICE_NAME, TOP, Schema, matching, seed_of
 from envctl.host.config.ports import AUTO
 from envctl.host.config.process import NOT_WITH_PROCESS, ONLY_WITH_PROCESS
 from envctl.host.config.services import OFFICIAL_IMAGES
@@ -55,6 +55,8 @@ def _of_kind(kind: Kind) -> Schema:
         name: {**key.schema, "description": key.description} for name, key in SERVICE.items()
     }
     properties["kind"] = {"enum": list(kinds.names()), "description": SERVICE["kind"].description}
+    if not kind.seeds:
+        properties["seed"] = {**seed_of(DATA_COMMAND), "description": SERVICE["seed"].description}
     strategies = matching("|".join(kind.resets)) if kind.resets else {"not": {}}
     properties["reset"] = {**strategies, "description": SERVICE["reset"].description}
     if kind.image:

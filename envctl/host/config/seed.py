@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from envctl import kinds
 from envctl.host.config.data_command import FORM as COMMAND_FORM
 from envctl.host.config.data_command import data_command, leads_out
 from envctl.host.config.inputs import files, from_root, looked_at, pattern
@@ -42,10 +41,7 @@ def taken_by(kind: Kind, *, is_process: bool) -> Taken:
     """What a service of this kind takes."""
     if is_process:
         return Taken((), "a service with process is seeded by commands only")
-    seeding = kinds.seeding(kind.name)
-    if seeding is None and kind.name in {"postgres", "redis"}:  # TEMPORARY: until both have their seeding.py
-        return Taken((".sql", ".csv") if kind.name == "postgres" else (".json", ".yaml", ".yml"))
-    return Taken(seeding.SUFFIXES) if seeding else Taken((), f"a {kind.name} service is seeded by commands only")
+    return Taken(kind.seeds, "" if kind.seeds else f"a {kind.name} service is seeded by commands only")
 
 
 def seed(node: Node, path: str, context: Context, taken: Taken) -> tuple[SeedStep, ...] | None:

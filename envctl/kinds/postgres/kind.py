@@ -40,6 +40,7 @@ class Postgres(Kind):
     }
     secrets = ("password",)
     memory_bytes = 1024**3
+    seeds = (".sql", ".csv")
     resets = ("auto", "tables", "template")
 
     def connection(

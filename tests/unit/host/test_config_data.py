@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from envctl import kinds
 from envctl.errors import EnvctlError, UnsafeSetting
 from envctl.host.config import changed_since, data_command, given, load, project_root, seed
 from envctl.model import DataCommand, EnvironmentSpec, SeedFile, ServiceSpec
@@ -231,6 +232,12 @@ def test_a_mistake_has_its_place(tree: Path) -> None:
     """Line and column are those of the step."""
     found = problems(tree, "services:\n  postgres:\n    seed:\n      - db/schema.sql\n      - db/nope.sql\n")
     assert [(p["line"], p["column"], p["path"]) for p in found] == [(5, 9, "services.postgres.seed[1]")]
+
+
+def test_the_files_are_those_that_can_be_put_in() -> None:
+    """What a kind says of its files is what the part of it takes that puts them into the service."""
+    taken = {name: found.SUFFIXES for name in kinds.names() if (found := kinds.seeding(name))}
+    assert taken == {name: kinds.get(name).seeds for name in taken}
 
 
 def test_other_services_take_commands(tree: Path) -> None:

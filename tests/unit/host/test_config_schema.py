@@ -159,6 +159,8 @@ BOTH_REFUSE = [
     "services: {postgres: {seed: [5]}}",
     "services: {postgres: {reset: truncate}}",
     "services: {redis: {reset: auto}}",
+    "services: {websocket: {seed: [db/schema.sql]}}",
+    "services: {x: {image: a, seed: db/schema.sql}}",
     "engine_options: {postgres: system}",
     "engine_options: {redis_bin: 5}",
     "engine_options: [redis_bin]",
