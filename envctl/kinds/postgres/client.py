@@ -29,6 +29,7 @@ class Client:
 
     Attributes:
         version: The server's major version, 0 where it does not tell.
+        proven: Whether the server has proven that it knows the password.
 
     Raises:
         ServerError: The login was refused.
@@ -40,7 +41,7 @@ class Client:
         self._limit_s = limit_s
         self._stream = Stream(connection.host, connection.port or 0, monotonic() + limit_s)
         try:
-            version = log_in(self._stream, connection)
+            version, self.proven = log_in(self._stream, connection)
         except BaseException:
             self._stream.__exit__(None, None, None)
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from envctl.kinds.postgres import wire
 from envctl.model import Connection
@@ -34,8 +34,20 @@ class ServerError(Exception):
         super().__init__(self.text)
 
 
-def log_in(stream: Stream, connection: Connection) -> str:
-    """Log in with the connection's user, password and database; the server's version.
+class LoggedIn(NamedTuple):
+    """What a login has shown.
+
+    Attributes:
+        version: The server's.
+        proven: Whether the server has proven that it knows the password: with SCRAM, not with older ways.
+    """
+
+    version: str
+    proven: bool
+
+
+def log_in(stream: Stream, connection: Connection) -> LoggedIn:
+    """Log in with the connection's user, password and database.
 
     With SCRAM (the default of every supported server) the server must prove that it knows the password as well.
 
@@ -59,7 +71,7 @@ class _Login:
         self._proven = True  # that the server knows the password; false from the start of a SCRAM exchange to its end
         self._let_in = False
 
-    def run(self) -> str:
+    def run(self) -> LoggedIn:
         self._stream.send(wire.startup(self._user, self._database))
         version = "?"
         while True:
@@ -74,7 +86,7 @@ class _Login:
                 break
         if not self._let_in:
             raise Garbled("Postgres did not authenticate us")
-        return version
+        return LoggedIn(version, self._scram is not None and self._proven)
 
     def _authenticate(self, request: int, data: bytes) -> None:
         if request == _OK:

@@ -22,7 +22,7 @@ def attempt(connection: Connection, limit_s: float) -> Attempt:
 
 def _talk(stream: Stream, connection: Connection) -> Attempt:
     try:
-        version = log_in(stream, connection)
+        version = log_in(stream, connection).version
         answer = _select_one(stream)
     except ServerError as error:
         return _refusal(error, connection)

@@ -1,0 +1,108 @@
+"""The template way back: a copy of the baseline, made ahead, takes the place of a database.
+
+Both renames are one transaction of the server, so that the database's name is never without a database, whoever is
+killed when. What is left over then are databases with names of their own, which the next one finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from envctl.host.clock import monotonic_s, sleep_s
+from envctl.kinds.postgres.asking import LIMIT_S, asking, beside
+from envctl.kinds.postgres.client import Client, identifier
+from envctl.kinds.postgres.data import Databases, own_name
+from envctl.kinds.postgres.login import ServerError
+from envctl.model import Connection
+
+_LEAVE_S = 10.0
+_IN_USE = "55006"
+_PAUSE_S = 0.002
+
+
+def baseline_name(database: str) -> str:
+    """The sealed template that holds a database's baseline."""
+    return own_name(database, "_baseline")
+
+
+def names_of(database: str) -> tuple[str, str, str]:
+    """Databases that belong to one: the spare, ready to take its place; one in the making; one that was replaced."""
+    return own_name(database, "_spare1"), own_name(database, "_spare0"), own_name(database, "_old")
+
+
+def make_spare(connection: Connection, template: str) -> None:
+    """Have a copy of the template ready, and nothing left over of earlier swaps. Raises DataFailed."""
+    with _alone(connection) as client:
+        _clear(client, connection)
+        _make_spare(client, connection, template)
+
+
+def swap(connection: Connection, template: str, *, tidy: bool = True) -> None:
+    """Put a copy of the template in the place of a database; whoever is connected to that is sent away.
+
+    Args:
+        connection: The database.
+        template: A sealed one.
+        tidy: Whether the database that was there is removed now, and not by the next call.
+
+    Raises:
+        DataFailed: It could not be done; the database is as it was.
+    """
+    name = connection.database or ""
+    spare, _, old = names_of(name)
+    with _alone(connection) as client:
+        _clear(client, connection)
+        _make_spare(client, connection, template)
+        away = f"ALTER DATABASE {identifier(name)} RENAME TO {identifier(old)};" if _exists(client, name) else ""
+        renames = f"{away} ALTER DATABASE {identifier(spare)} RENAME TO {identifier(name)}"
+        deadline_s = monotonic_s() + _LEAVE_S
+        while not _replaced(client, name, renames, deadline_s):
+            pass
+        if tidy:
+            _clear(client, connection)
+
+
+def drop_all(connection: Connection, *more: str) -> None:
+    """Remove what belongs to a database, and more of the same server. Raises DataFailed."""
+    Databases(connection).drop(*names_of(connection.database or ""), *more)
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[Client]:
+    """A session beside a database, in which nobody else swaps it."""
+    aim = f'put a copy of the baseline in the place of database "{connection.database}"'
+    with asking(connection, aim), Client(beside(connection), LIMIT_S) as client:
+        client.rows("SELECT pg_advisory_lock(hashtextextended('envctl swap ' || %s, 0))", connection.database or "")
+        yield client
+
+
+def _clear(client: Client, connection: Connection) -> None:
+    for name in names_of(connection.database or "")[1:]:
+        if _exists(client, name):
+            client.rows(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+
+
+def _make_spare(client: Client, connection: Connection, template: str) -> None:
+    spare, unfinished, _ = names_of(connection.database or "")
+    if not _exists(client, spare):
+        Databases(connection, LIMIT_S).clone(template, unfinished)
+        client.rows(f"ALTER DATABASE {identifier(unfinished)} RENAME TO {identifier(spare)}")
+
+
+def _exists(client: Client, name: str) -> bool:
+    return bool(client.rows("SELECT 1 FROM pg_database WHERE datname = %s", name))
+
+
+def _replaced(client: Client, name: str, renames: str, deadline_s: float) -> bool:
+    """Whether the renames could be done; false when somebody came in between."""
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    while client.rows(end, name) and monotonic_s() < deadline_s:
+        sleep_s(_PAUSE_S)  # a backend takes a moment to end; Postgres itself would look again only after 100 ms
+    try:
+        client.rows(renames)
+    except ServerError as error:
+        if error.code != _IN_USE or monotonic_s() > deadline_s:
+            raise
+        return False
+    return True

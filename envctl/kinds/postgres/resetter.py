@@ -1,0 +1,165 @@
+"""Goes back to a database's baseline, again and again over one connection."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from threading import Thread
+from typing import NamedTuple
+
+from envctl.errors import DataFailed, EnvctlError, NoBaseline, ResetBlocked
+from envctl.host.clock import monotonic_s
+from envctl.kinds.postgres.asking import LIMIT_S, asking, prepare
+from envctl.kinds.postgres.baseline_swap import make_spare, swap
+from envctl.kinds.postgres.client import Client
+from envctl.kinds.postgres.login import ServerError
+from envctl.kinds.postgres.strays import Strays, end_idle
+from envctl.model import Connection, ResetReport, ResetStrategy
+from envctl.ready.stream import Garbled
+
+_BLOCKED_S = 10.0
+_NO_META = {"3F000", "42P01"}  # no such schema, no such table
+_LOCKED = {"55P03", "40P01"}  # not within lock_timeout; a deadlock
+_ENDED = {"57P01", "57P02", "57P03"}  # by an administrator, by a crash; still starting
+_NOT_OURS = ("53100", "57014", "25006", "53300")  # disk full, cancelled, read-only, too many connections
+_RESET = "SELECT * FROM envctl.reset()"
+
+
+class _Meta(NamedTuple):
+    template: str
+    strategy: str
+    why: str
+
+
+class Resetter:
+    """Resets one database; keeps a connection to it open. For one thread.
+
+    Args:
+        connection: The database.
+        strategy: How; None for what its baseline was taken with.
+    """
+
+    def __init__(self, connection: Connection, strategy: ResetStrategy | None = None) -> None:
+        self._connection = connection
+        self._strategy = strategy
+        self._client: Client | None = None
+        self._meta: _Meta | None = None
+        self._spare: Thread | None = None
+
+    def reset(self) -> ResetReport:
+        """Put the baseline back; all of it or nothing.
+
+        Raises:
+            NoBaseline: None was taken.
+            ResetBlocked: Somebody holds locks and was not ended.
+            DataFailed: It failed; nothing was changed.
+        """
+        began_s = monotonic_s()
+        with asking(self._connection, f'reset database "{self._connection.database}"'):
+            try:
+                strategy, changed, note = self._reset()
+            except BaseException:
+                self._hang_up()
+                raise
+        return ResetReport(self._connection.service, strategy, changed, (monotonic_s() - began_s) * 1000, note)
+
+    def close(self) -> None:
+        """Hang up, after what goes on in the background has ended."""
+        self._hang_up()
+        if self._spare:
+            self._spare.join()
+            self._spare = None
+
+    def _reset(self) -> tuple[str, int, str]:
+        meta = self._open()[1]
+        if "template" in (self._strategy, meta.strategy):
+            return self._by_template(meta, meta.why if self._strategy != "template" else "")
+        deadline_s = monotonic_s() + _BLOCKED_S
+        ended: tuple[str, ...] = ()
+        while True:
+            try:
+                outcome, changed, note = self._call()
+            except ServerError as error:
+                if error.code not in _LOCKED:
+                    return self._by_template(meta, self._why_not(error))
+                strays = end_idle(self._open()[0])
+                ended += strays.ended
+                if monotonic_s() > deadline_s:
+                    raise self._blocked(error, strays) from None
+                continue
+            break
+        notes = [note, *(f"ended a session that had left a transaction open: {line}" for line in ended)]
+        text = "; ".join(filter(None, notes))
+        return self._by_template(meta, text) if outcome == "template" else ("tables", int(changed), text)
+
+    def _call(self) -> tuple[str, str, str]:
+        """One try. A connection that has ended since the last one is made anew."""
+        kept = self._client is not None
+        try:
+            ((outcome, changed, note),) = self._open()[0].rows(_RESET)
+        except ServerError as error:
+            if not kept or error.code not in _ENDED:
+                raise
+        except (OSError, Garbled):
+            if not kept:
+                raise
+        else:
+            return outcome or "", changed or "0", note or ""
+        self._hang_up()
+        return self._call()
+
+    def _open(self) -> tuple[Client, _Meta]:
+        if self._client is None or self._meta is None:
+            self._client = client = Client(self._connection, LIMIT_S)
+            prepare(client)
+            try:
+                ((template, strategy, why),) = client.rows("SELECT template, strategy, why FROM envctl.meta")
+            except ValueError:
+                raise self._nothing() from None
+            except ServerError as error:
+                if error.code not in _NO_META:
+                    raise
+                raise self._nothing() from None
+            self._meta = _Meta(template or "", strategy or "", why or "")
+        return self._client, self._meta
+
+    def _nothing(self) -> EnvctlError:
+        name = self._connection.database
+        return NoBaseline(
+            f'no baseline of database "{name}" was taken',
+            subject={"service": self._connection.service, "database": name},
+        )
+
+    def _why_not(self, error: ServerError) -> str:
+        """What a note says where rows could not be put back for a reason that lies in the schema."""
+        if error.code.startswith(("08", "57", "58", "XX")) or error.code in _NOT_OURS:
+            raise error
+        return error.text if error.code == "ENV01" else f"rows could not be put back: {error.text} ({error.code})"
+
+    def _blocked(self, error: ServerError, strays: Strays) -> ResetBlocked:
+        return ResetBlocked(
+            f'cannot reset database "{self._connection.database}": others hold locks in it',
+            cause=f"PostgreSQL says: {error.text} ({error.code})",
+            evidence=strays.left or strays.ended,
+            fix=["end their transactions, or wait until they have ended, and reset again"],
+            subject={"service": self._connection.service, "database": self._connection.database},
+            state="nothing was changed",
+        )
+
+    def _by_template(self, meta: _Meta, note: str) -> tuple[str, int, str]:
+        self._hang_up()
+        if self._spare:
+            self._spare.join()
+        swap(self._connection, meta.template, tidy=False)
+        self._spare = Thread(target=self._make_spare, args=(meta.template,), name="envctl-spare")
+        self._spare.start()
+        return "template", 1, note
+
+    def _make_spare(self, template: str) -> None:
+        with suppress(DataFailed):  # then the next reset makes one, and says what is wrong
+            make_spare(self._connection, template)
+
+    def _hang_up(self) -> None:
+        client, self._client, self._meta = self._client, None, None
+        if client:
+            with client:
+                pass
