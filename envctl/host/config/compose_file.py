@@ -18,6 +18,7 @@ from envctl.kinds import names as kind_names
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 # Postgres with extensions, built on the official image and keeping its contract.
+_FIRST_START = "/docker-entrypoint-initdb.d"  # what official images run when their data folder is empty
 _POSTGRES_LIKE = re.compile(r"(docker\.io/)?(postgis/postgis|pgvector/pgvector|timescale/timescaledb)(:.*)?")
 _URL = re.compile(r"(?:postgres(?:ql)?|rediss?)(?:\+\w+)?://(?:[^@/\s]*@)?([A-Za-z0-9_-]+)(?::\d+)?(?:/\S*)?")
 _WEB = {80, 3000, 4000, 5000, 8000, 8025, 8080, 8081, 9000, 9200}
@@ -178,6 +179,8 @@ def _volumes(draft: Draft, raw: Mapping[str, Any]) -> None:
             kept.append(f"{source}:{target}:ro")
         else:
             draft.notes.append(f"the mount {volume}; only named volumes and single files are")
+            if draft.kind == "postgres" and target.rstrip("/") == _FIRST_START and source.startswith("."):
+                draft.suggestions.append(("seed", [f"{source.rstrip('/')}/*.sql"], f"the mount {volume}"))
     if kept:
         draft.settings["volumes"] = kept
 

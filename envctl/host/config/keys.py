@@ -270,7 +270,6 @@ ELSEWHERE: Mapping[str, str] = {
     "links": "use depends_on",
     "migrations": "use migrate",
     "fixtures": "use seed",
-    "init": "use seed",
     "hostname": "not needed: a service's name is its host name",
     "profiles": "write another file and use --file",
     "extends": "use a YAML anchor",

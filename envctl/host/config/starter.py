@@ -45,12 +45,17 @@ def starter_file(root: Path) -> str:
 
 def _suggest(root: Path, seen: evidence.Evidence, drafts: Sequence[Draft]) -> None:
     """What the first service of a kind may say of its data; only what the checker accepts when it is taken out."""
-    for kind, suggestions in seen.data.items():
+    for kind, more in seen.data.items():
         draft = next((draft for draft in drafts if draft.kind == kind), None)
-        for key, value, found in suggestions if draft else ():
-            trial = Draft("trial", kind, found, {"kind": kind, key: value})
-            if draft and not _problems("\n".join(["services:", *trial.lines()]), root):
-                draft.suggestions.append((key, value, found))
+        if draft:
+            draft.suggestions += more
+    for draft in drafts:
+        good: dict[str, tuple[str, object, str]] = {}
+        for key, value, found in draft.suggestions:
+            trial = Draft("trial", draft.kind, found, {"kind": draft.kind, key: value})
+            if key not in good and not _problems("\n".join(["services:", *trial.lines()]), root):
+                good[key] = (key, value, found)
+        draft.suggestions = list(good.values())
 
 
 def _that_loads(root: Path, seen: evidence.Evidence, drafts: list[Draft], notes: list[str]) -> str:

@@ -185,6 +185,14 @@ def test_what_fills_the_database_is_a_suggestion(
     assert [step.path if isinstance(step, SeedFile) else step.command[2] for step in found.seed] == seed
 
 
+def test_what_fills_a_database_of_a_compose_file_is_suggested(tmp_path: Path) -> None:
+    """The folder that the official image runs at its first start becomes a seed, and goes before what was found."""
+    started(tmp_path, {"compose.yaml": COMPOSE, "api/Dockerfile": "", "init/1.sql": "", "db/schema.sql": ""})
+    text = (tmp_path / "envctl.yaml").read_text()
+    assert text.count("# seed:") == 1
+    assert '    # seed: ["./init/*.sql"]   # the mount ./init:/docker-entrypoint-initdb.d' in text
+
+
 def test_nothing_is_suggested_that_would_be_refused(tmp_path: Path) -> None:
     """Inputs that match nothing, files that lead out, and data of services that are not there, stand nowhere."""
     (tmp_path / "fixtures").mkdir()
