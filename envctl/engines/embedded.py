@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,17 @@ class EmbeddedEngine:
     def start(self, plan: Plan, stack: Stack, folder: Path, initiator: Initiator) -> Launch:
         """Start the processes of the plan's START steps."""
         return self._processes.start(plan, stack, initiator)
+
+    def capture(self, stack: Stack, registry_id: str, service: str, key: str, folder: Path) -> tuple[str, int]:
+        """End a service cleanly and pack its data into a file of `folder`."""
+        return self._processes.capture(stack, service, folder)
+
+    def discard(self, source: str) -> bool:
+        """Files go with the folder that they are in, and nothing runs on them."""
+        return True
+
+    def sweep(self, store: Path, known: Collection[str]) -> None:
+        """Nothing of ours is outside of the store, which clears up after killed makers itself."""
 
     def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:
         """Everything of the stack. A start that is still under way holds the environment's lock, so none is."""

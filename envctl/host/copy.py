@@ -1,8 +1,9 @@
-"""A folder packed into one file, from which copies of it are made fast.
+"""A folder packed into one file (by `packing`), from which copies of it are made fast.
 
 Hundreds of small files cost most by being opened: one file that is mapped into memory halves that. Equal contents are
 stored once, zeros at a file's end not at all (they become a hole), and where the file system can share blocks between
-files (btrfs, XFS), large files are shared rather than copied.
+files (btrfs, XFS), large files are shared rather than copied. Two threads take a quarter less time than one; more
+would only wait for the file system.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ import fcntl
 import json
 import mmap
 import os
-import stat
 import struct
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Iterator
 from hashlib import sha256
-from typing import Any, BinaryIO, NamedTuple
+from threading import Thread
+from typing import Any, NamedTuple
 
-_MAGIC = b"envctl folder 1\n"
-_HEADER = struct.Struct("<16sQ32s")  # magic, length of the index, its SHA-256
-_BLOCK = 4096  # file systems share whole blocks only
+MAGIC = b"envctl folder 1\n"
+HEADER = struct.Struct("<16sQ32s")  # magic, length of the index, its SHA-256
+BLOCK = 4096  # file systems share whole blocks only
+LARGE = 1024**2
 _WORTH_SHARING = 16 * 1024
-_WORTH_A_HOLE = 64 * 1024
+_WORTH_A_THREAD = 64
 _FICLONERANGE = 0x4020940D  # linux/fs.h
 _FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS, _FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020000
 
@@ -61,97 +64,24 @@ class Packed(NamedTuple):
         return sum(file.length for file in self.files)
 
 
-# -- packing -----------------------------------------------------------------------------------------------------------
-
-
-def pack(folder: str, target: BinaryIO, meta: dict[str, Any], leave_out: Callable[[str], bool]) -> None:
-    """Write the folder's files into `target`, which is empty.
-
-    Args:
-        folder: The folder; it holds only folders and plain files, else ValueError.
-        target: Where to.
-        meta: Anything JSON takes; `open_packed` gives it back.
-        leave_out: Says of a file's relative path whether it is not wanted.
-
-    Raises:
-        OSError: It cannot be read or written.
-        ValueError: It holds something else: a symbolic link could lead anywhere.
-    """
-    folders, names = _listing(folder)
-    wanted = [name for name in names if not leave_out(name)]
-    contents: dict[bytes, tuple[int, int]] = {}  # digest → offset from the data's start, length
-    index, end = [], 0
-    pieces: list[bytes] = []
-    for name in wanted:
-        data = _read(f"{folder}/{name}")
-        stored = _without_zeros(data)
-        key = sha256(stored).digest()
-        if key not in contents:
-            contents[key] = (end, len(stored))
-            pieces.append(stored + bytes(-len(stored) % _BLOCK))
-            end += len(pieces[-1])
-        index.append([name, len(data), *contents[key]])
-    described = json.dumps({"folders": folders, "files": index, "meta": meta}).encode()
-    head = _HEADER.pack(_MAGIC, len(described), sha256(described).digest()) + described
-    target.write(head + bytes(-len(head) % _BLOCK))
-    target.writelines(pieces)
-    target.flush()
-
-
-def _listing(folder: str) -> tuple[list[str], list[str]]:
-    folders: list[str] = []
-    names: list[str] = []
-    waiting = [""]
-    while waiting:
-        below = waiting.pop()
-        with os.scandir(f"{folder}/{below}") as entries:
-            for entry in sorted(entries, key=lambda one: one.name):
-                name = f"{below}{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(name)
-                    waiting.append(name + "/")
-                elif entry.is_file(follow_symlinks=False):
-                    names.append(name)
-                else:
-                    raise ValueError(f"{name} is neither a folder nor a plain file")
-    return folders, names
-
-
-def _read(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ValueError(f"{path} is not a plain file")
-        return file.read()
-
-
-def _without_zeros(data: bytes) -> bytes:
-    """The content without a long run of zeros at its end, in whole blocks."""
-    if len(data) < _WORTH_A_HOLE:
-        return data
-    used = len(data.rstrip(b"\0"))
-    used += -used % _BLOCK
-    return data[:used] if len(data) - used >= _WORTH_A_HOLE else data
-
-
 # -- opening -----------------------------------------------------------------------------------------------------------
 
 
 def open_packed(fd: int) -> Packed:
     """What an open file holds. Raises Damaged."""
-    head = os.pread(fd, _HEADER.size, 0)
-    if len(head) < _HEADER.size:
+    head = os.pread(fd, HEADER.size, 0)
+    if len(head) < HEADER.size:
         raise Damaged("it is too short")
-    magic, length, digest = _HEADER.unpack(head)
+    magic, length, digest = HEADER.unpack(head)
     size = os.fstat(fd).st_size
-    if magic != _MAGIC or length > size:
+    if magic != MAGIC or length > size:
         raise Damaged("it is no packed folder")
-    described = os.pread(fd, length, _HEADER.size)
+    described = os.pread(fd, length, HEADER.size)
     if sha256(described).digest() != digest:
         raise Damaged("its index is damaged")
     index = json.loads(described)
-    start = _HEADER.size + length
-    start += -start % _BLOCK
+    start = HEADER.size + length
+    start += -start % BLOCK
     files = tuple(Entry(path, whole, start + offset, kept) for path, whole, offset, kept in index["files"])
     if any(file.offset + file.length > size for file in files):
         raise Damaged("it was cut off")
@@ -187,23 +117,89 @@ def unpack(packed: Packed, folder: str, owner: tuple[int, int] | None = None) ->
 
 
 def _write_files(packed: Packed, top: int, owner: tuple[int, int] | None) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    sharing = True
     with mmap.mmap(packed.fd, 0, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as view:
-        for file in packed.files:
-            fd = os.open(file.path, flags, 0o600, dir_fd=top)
+        copying = _Copying(packed, view, top, owner)
+        if len(packed.files) < _WORTH_A_THREAD:
+            copying.work(from_end=False)
+        else:
+            helper = Thread(target=copying.work, kwargs={"from_end": True}, daemon=True)
+            helper.start()
             try:
-                large = file.length >= _WORTH_SHARING and not file.length % _BLOCK
-                if large and sharing:
-                    sharing = _share(packed.fd, fd, file)
-                if not (large and sharing):
-                    _write(fd, view[file.offset : file.offset + file.length])
-                if file.size != file.length:
-                    os.ftruncate(fd, file.size)
-                if owner is not None:
-                    os.fchown(fd, *owner)
+                copying.work(from_end=False)
             finally:
-                os.close(fd)
+                copying.waiting.clear()
+                helper.join()
+    if copying.error is not None:
+        raise copying.error
+
+
+class _Copying:
+    """Files on their way; two threads take them from both ends, so that they seldom make files in the same folder.
+
+    Args:
+        packed: Where from,
+        view: and the same, mapped.
+        top: The folder that they go to.
+        owner: Whose they will be, where not ours.
+    """
+
+    def __init__(self, packed: Packed, view: memoryview, top: int, owner: tuple[int, int] | None) -> None:
+        self._source, self._view, self._top, self._owner = packed.fd, view, top, owner
+        self.waiting = deque(packed.files)
+        self.error: BaseException | None = None
+        self._sharing = True
+
+    def work(self, *, from_end: bool) -> None:
+        """Copy until nothing is left, or something went wrong, which is in `error` then."""
+        take = self.waiting.pop if from_end else self.waiting.popleft
+        try:
+            while self.waiting:
+                self._copy(take())
+        except IndexError:
+            return  # the other one took the last
+        except BaseException as error:  # noqa: BLE001 - raised where the thread is waited for
+            self.error = self.error or error
+            self.waiting.clear()
+
+    def _copy(self, file: Entry) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(file.path, flags, 0o600, dir_fd=self._top)
+        try:
+            large = file.length >= _WORTH_SHARING and not file.length % BLOCK
+            if large and self._sharing:
+                self._sharing = _share(self._source, fd, file)
+            if not (large and self._sharing):
+                self._write(fd, file)
+            if file.size != file.length:
+                os.ftruncate(fd, file.size)
+            if self._owner is not None:
+                os.fchown(fd, *self._owner)
+        finally:
+            os.close(fd)
+
+    def _write(self, fd: int, file: Entry) -> None:
+        if file.length < LARGE:
+            _write(fd, self._view[file.offset : file.offset + file.length], 0)
+            return
+        end = file.offset + file.length
+        for start, stop in not_holes(self._source, file.offset, end):
+            _write(fd, self._view[start:stop], start - file.offset)
+        os.ftruncate(fd, file.length)
+
+
+def not_holes(fd: int, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of a stretch of a file that hold something."""
+    while at < end:
+        try:
+            at = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return  # a hole up to the end
+        stop = min(os.lseek(fd, at, os.SEEK_HOLE), end)
+        if at < stop:
+            yield at, stop
+        at = stop
 
 
 def _share(source: int, target: int, file: Entry) -> bool:
@@ -217,11 +213,12 @@ def _share(source: int, target: int, file: Entry) -> bool:
     return True
 
 
-def _write(fd: int, data: memoryview) -> None:
+def _write(fd: int, data: memoryview, at: int) -> None:
     while data:
         with data:
-            rest = data[os.write(fd, data) :]
-        data = rest
+            written = os.pwrite(fd, data, at)
+            rest = data[written:]
+        data, at = rest, at + written
 
 
 def spread(folder: str) -> None:

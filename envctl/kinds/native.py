@@ -44,7 +44,8 @@ class NativeRunner(Protocol):
         """Make the service's data folder ready for a start; what is there already and whole is used.
 
         Args:
-            definition: As the plan has it (`plan.processes`): `setup`, `paths`, `persist`.
+            definition: As the plan has it (`plan.processes`): `setup`, `paths`, `persist`, and where it starts from
+                prepared data, `prepared`: its `key`, and as `source` the path of a file that `pack` made.
             folder: The service's folder, which exists. Executables in its `bin` come first in the PATH of
                 `envctl exec`, `psql` and `redis-cli`.
             data: The data folder, or None for a kind without; its parent exists. It is made here, for `account`.
@@ -53,5 +54,22 @@ class NativeRunner(Protocol):
 
         Raises:
             EnvctlError: It cannot be made.
+        """
+        ...
+
+    def pack(self, definition: Mapping[str, Any], data: Path, target: Path, account: tuple[int, int] | None) -> int:
+        """Pack the data of a service that was settled and has ended into a private file. A kind without data has none.
+
+        Args:
+            definition: As the plan has it.
+            data: The data folder.
+            target: The file, which has its name only once it is whole.
+            account: Whose the data is, where not ours.
+
+        Returns:
+            What the file takes on disk, bytes.
+
+        Raises:
+            EnvctlError: The data is not whole, or there is no room.
         """
         ...

@@ -139,6 +139,12 @@ class Processes:
         starts = [Starting.of(self._state, stack, root / name, plan.processes[name], self._environ) for name in names]
         return Launch(starts, self._deaths, initiator)
 
+    def capture(self, stack: Stack, service: str, folder: Path) -> tuple[str, int]:
+        """End a service cleanly and pack its data into a file of `folder`: the file's path, and its size in bytes."""
+        from envctl.engines.local.capture import capture
+
+        return capture(self._state, stack, self._records(stack).get(service), service, folder)
+
     def remove(self, stack: Stack, *, purge: bool) -> Removed:
         """End everything of the stack and remove its files; data of `persist: true` stays unless `purge`."""
         from envctl.engines.local import removal

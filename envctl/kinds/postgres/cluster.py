@@ -15,7 +15,7 @@ from envctl.errors import EngineFailed
 from envctl.host import programs
 from envctl.host.account import Account
 from envctl.host.cache import working_folder
-from envctl.host.copy import pack
+from envctl.host.packing import pack
 from envctl.kinds.postgres import verifier
 
 _RECIPE = 1
@@ -26,7 +26,7 @@ _HBA = "# TYPE DATABASE USER ADDRESS METHOD\nlocal all all scram-sha-256\nhost a
 _HBA += "local replication all scram-sha-256\nhost replication all all scram-sha-256\n"
 # Built again when they are missed: they only say where there is room and what need not be looked at. Two files fewer
 # per table are a quarter of all files.
-_REBUILT = re.compile(r".*/\d+_(?:fsm|vm)|(?:.*/)?pg_internal\.init|postmaster\.(?:opts|pid)")
+REBUILT = re.compile(r".*/\d+_(?:fsm|vm)|(?:.*/)?pg_internal\.init|postmaster\.(?:opts|pid)")
 
 
 class Recipe(NamedTuple):
@@ -96,9 +96,9 @@ def make(recipe: Recipe, below: Path, account: Account | None, target: BinaryIO)
         if recipe.database not in {"postgres", "template1"}:
             name = recipe.database.replace('"', '""')
             single(recipe.postgres, folder, f'CREATE DATABASE "{name}";', account)
-        _forget_past(recipe, folder, account)
+        forget_past(recipe, folder, account)
         spot = verifier.find((folder / verifier.AUTHID).read_bytes())
-        pack(str(folder), target, {"password": spot, "locale": locale}, lambda name: bool(_REBUILT.fullmatch(name)))
+        pack(str(folder), target, {"password": spot, "locale": locale}, lambda name: bool(REBUILT.fullmatch(name)))
 
 
 def _initdb(recipe: Recipe, work: Path, folder: Path, account: Account | None) -> str:
@@ -139,10 +139,18 @@ def _refused(recipe: Recipe, answer: str) -> EngineFailed:
     )
 
 
-def _forget_past(recipe: Recipe, folder: Path, account: Account | None) -> None:
-    """An empty write-ahead log, where the program for that is there: what is in it was done long ago."""
+def forget_past(recipe: Recipe, folder: Path, account: Account | None) -> str:
+    """An empty write-ahead log, where the program for that is there: what is in it was done long ago.
+
+    Returns:
+        What the program complained of; "" where all went well.
+    """
     for _, path in programs.siblings(recipe.initdb, ["pg_resetwal"]):
-        programs.run([path, "-D", str(folder)], account=account, folder=str(folder), limit_s=_LIMIT_S)
+        command = [path, "-D", str(folder)]
+        code, answer = programs.run(command, account=account, folder=str(folder), limit_s=_LIMIT_S)
+        if code:
+            return answer.strip() or f"exit code {code}"
+    return ""
 
 
 def single(postgres: str, data: Path, statement: str, account: Account | None, *, durable: bool = False) -> None:

@@ -92,12 +92,13 @@ def prepare(
 ) -> None:
     """Make the data folder ready for a start.
 
-    A new one is a copy of a cluster that was made once, with this environment's password. One that is there is used
-    as it is; only the password is set again where it has changed.
+    A new one is a copy of a cluster that was made once, or of prepared data, with this environment's password. One that
+    is there is used as it is; only the password is set again where it has changed.
 
     Raises:
         EngineFailed: `initdb` or the server refused.
         CannotWrite: There is no room.
+        DataFailed: The prepared data is not there, or damaged.
         Unsupported: The data is another major version's.
         StateDenied: Data that is to survive belongs to another user.
         Busy: A server runs on it already.
@@ -110,15 +111,30 @@ def prepare(
     recipe = _recipe(definition)
     password = secrets.get("password", "")
     durable = bool(definition.get("persist"))
+    prepared = definition.get("prepared")
+    key = prepared["key"] if prepared else ""
     stored = store.known(data, account, durable=durable)
-    if stored is None:
+    # Another key stands where a killed `up` made it from other prepared data, and started nothing on it.
+    if stored is None or (stored.prepared not in (key, None) and not durable):
         store.remove(data)
-        store.make(recipe, data, password, account, durable=durable)
+        store.make(recipe, data, password, account, durable=durable, prepared=prepared)
         return
     store.check_version(recipe, data)
     leftovers.remove_lock(data)
-    if not verifier.fits(stored, password):
-        store.set_password(recipe, data, password, account)
+    if not verifier.fits(stored.verifier, password):
+        store.set_password(recipe, data, password, account, key)
+
+
+def pack(definition: Mapping[str, Any], data: Path, target: Path, account: Account | None) -> int:
+    """Pack the data of a service that has ended into a file, from which `prepare` makes others.
+
+    Raises:
+        CannotWrite: There is no room.
+        DataFailed: It was not ended in an orderly way, or its data is not all in its folder.
+    """
+    from envctl.kinds.postgres import keeping
+
+    return keeping.pack(_recipe(definition), data, target, account)
 
 
 def _recipe(definition: Mapping[str, Any]) -> Recipe:

@@ -2,52 +2,51 @@
 
 from __future__ import annotations
 
-import json
 import os
-import stat
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
-from envctl.errors import CannotWrite, Leftovers, StateDenied, Unsupported
-from envctl.host import cache, files
+from envctl.errors import CannotWrite, StateDenied, Unsupported
+from envctl.host import cache, data_folder
 from envctl.host.account import Account
-from envctl.host.copy import Packed, open_packed, spread, unpack
+from envctl.host.copy import Packed, open_packed
 from envctl.host.files import cannot_write
 from envctl.kinds.postgres import cluster, leftovers, verifier
 from envctl.kinds.postgres.cluster import Recipe
 
-_MARKER = "envctl.json"
 _RAN = "postmaster.opts"  # written by each server that starts
-_LONGEST = 4096
 
 
-def known(data: Path, account: Account | None, *, durable: bool) -> str | None:
-    """The password's verifier if the folder is whole, "" where that is not known; None where it is not whole.
+class Known(NamedTuple):
+    """What is known of a folder that is whole.
 
-    Without our marker it is whole if a server has run on it: then somebody removed the marker.
+    Attributes:
+        verifier: Of the superuser's password; "" where that is not known.
+        prepared: Key of the prepared data it was made from, "" where it was made from none, None where not known.
+    """
+
+    verifier: str
+    prepared: str | None
+
+
+def known(data: Path, account: Account | None, *, durable: bool) -> Known | None:
+    """What is known of the folder if it is whole, else None.
+
+    Without our mark it is whole if a server has run on it: then somebody removed the mark.
 
     Raises:
         StateDenied: Data that is to survive belongs to another user.
     """
-    text = _read(data / _MARKER)
-    if text is None and not (data / _RAN).is_file():
+    mark = data_folder.marked(data)
+    if mark is None and not (data / _RAN).is_file():
         return None
     if not _belongs(data, account, durable=durable):
         return None
-    try:
-        return str(json.loads(text or b"")["verifier"])
-    except (ValueError, KeyError, TypeError):
-        return ""
-
-
-def _read(path: Path) -> bytes | None:
-    """A short file of the data's owner, whom we do not trust: no link is followed, and nothing waited for."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(fd, "rb") as file:
-        return file.read(_LONGEST) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    if not mark or not isinstance(mark.get("verifier"), str):
+        return Known("", None)
+    return Known(mark["verifier"], str(mark.get("prepared", "")))
 
 
 def _belongs(data: Path, account: Account | None, *, durable: bool) -> bool:
@@ -63,21 +62,25 @@ def _belongs(data: Path, account: Account | None, *, durable: bool) -> bool:
 
 
 def remove(data: Path) -> None:
-    """Remove a folder that is not whole, with what killed preparations left.
+    """Remove a folder that is not whole, or of no use, with what killed preparations left.
 
     Raises:
         Leftovers: Something cannot be removed.
     """
     leftovers.clear(data)
-    for empty in data.parent.glob(f".{data.name}.*"):  # of a preparation that was killed
-        with suppress(OSError):
-            empty.rmdir()
-    if left := files.remove_tree(data, data.parent):
-        raise Leftovers(f"cannot remove the half-made {data}", evidence=left, fix=[f"rm -rf {data}"], leftovers=left)
+    data_folder.remove(data)
 
 
-def make(recipe: Recipe, data: Path, password: str, account: Account | None, *, durable: bool) -> None:
-    """Make the folder: a copy of the prepared cluster with a password of its own. On failure nothing of it stays.
+def make(
+    recipe: Recipe,
+    data: Path,
+    password: str,
+    account: Account | None,
+    *,
+    durable: bool,
+    prepared: Mapping[str, str] | None = None,
+) -> None:
+    """Make the folder: a copy of prepared data with a password of its own. On failure nothing of it stays.
 
     Args:
         recipe: What cluster.
@@ -85,39 +88,45 @@ def make(recipe: Recipe, data: Path, password: str, account: Account | None, *, 
         password: The superuser's.
         account: Whose it is to be, where not ours.
         durable: Whether it must survive a power failure.
+        prepared: `key` and `source` of the data it starts from; else it is a new cluster.
 
     Raises:
         EngineFailed: `initdb` or the server refused.
         CannotWrite: There is no room.
+        DataFailed: The prepared data is not there, or damaged.
     """
     size = None
     try:
-        with cache.entry(
-            cache.root(os.environ),
-            "clusters",
-            recipe.key(),
-            lambda target: cluster.make(recipe, data.parent, account, target),
-            data.parent,
-        ) as fd:
-            packed = open_packed(fd)
+        with ExitStack() as stack:
+            if prepared:
+                packed = stack.enter_context(data_folder.opened(prepared))
+            else:
+                packed = open_packed(stack.enter_context(_cluster(recipe, data.parent, account)))
             size = packed.size_bytes
-            _copy(recipe, packed, data, password, account, durable=durable)
-    except OSError as error:
+            key = prepared["key"] if prepared else ""
+            _copy(recipe, packed, data, password, account, key, durable=durable)
+    except BaseException as error:
         remove(data)
-        raise cannot_write(data, error, size) from error
-    except BaseException:
-        remove(data)
+        if isinstance(error, OSError):
+            raise cannot_write(data, error, size) from error
+        if prepared and isinstance(error, (ValueError, LookupError, TypeError)):
+            raise data_folder.unusable(prepared, str(error)) from None
         raise
 
 
-def _copy(recipe: Recipe, packed: Packed, data: Path, password: str, account: Account | None, *, durable: bool) -> None:
-    # The random name makes ext4 place it where nothing was removed lately: see `spread`.
-    spread(str(data.parent))
-    fresh = data.with_name(f".{data.name}.{os.urandom(4).hex()}")
-    fresh.mkdir(mode=0o700)
-    fresh.rename(data)
-    data.chmod(0o700)
-    unpack(packed, str(data), account)
+def _cluster(recipe: Recipe, below: Path, account: Account | None) -> AbstractContextManager[int]:
+    """A new cluster, from the cache."""
+
+    def make_it(target: BinaryIO) -> None:
+        cluster.make(recipe, below, account, target)
+
+    return cache.entry(cache.root(os.environ), "clusters", recipe.key(), make_it, below)
+
+
+def _copy(
+    recipe: Recipe, packed: Packed, data: Path, password: str, account: Account | None, key: str, *, durable: bool
+) -> None:
+    data_folder.fill(packed, data, account)
     text, spot = verifier.of(password), packed.meta["password"]
     if spot is not None:
         file = data / verifier.AUTHID
@@ -130,18 +139,18 @@ def _copy(recipe: Recipe, packed: Packed, data: Path, password: str, account: Ac
         _alter(recipe, data, text, account, durable=durable)
     if durable:
         _sync(data)
-    _mark(data, text, account, durable=durable)
+    _mark(data, text, key, account, durable=durable)
 
 
-def set_password(recipe: Recipe, data: Path, password: str, account: Account | None) -> None:
-    """Change the superuser's password in a cluster no server runs on.
+def set_password(recipe: Recipe, data: Path, password: str, account: Account | None, key: str) -> None:
+    """Change the superuser's password in a cluster no server runs on, which was made from the prepared data `key`.
 
     Raises:
         EngineFailed: The server refused.
     """
     text = verifier.of(password)
     _alter(recipe, data, text, account, durable=True)
-    _mark(data, text, account, durable=True)
+    _mark(data, text, key, account, durable=True)
 
 
 def _alter(recipe: Recipe, data: Path, text: str, account: Account | None, *, durable: bool) -> None:
@@ -149,22 +158,9 @@ def _alter(recipe: Recipe, data: Path, text: str, account: Account | None, *, du
     cluster.single(recipe.postgres, data, statement, account, durable=durable)
 
 
-def _mark(data: Path, text: str, account: Account | None, *, durable: bool) -> None:
-    """Say that the folder is whole, and for which password."""
-    new = data / f".{_MARKER}"
-    with suppress(FileNotFoundError):
-        new.unlink()
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w", encoding="ascii") as file:
-        file.write(json.dumps({"verifier": text}))
-        if account is not None:
-            os.fchown(fd, *account)
-        if durable:
-            file.flush()
-            os.fsync(fd)
-    new.rename(data / _MARKER)
-    if durable:
-        files.sync_directory(data)
+def _mark(data: Path, text: str, key: str, account: Account | None, *, durable: bool) -> None:
+    """Say that the folder is whole, for which password, and from what it was made."""
+    data_folder.mark(data, {"verifier": text, "prepared": key}, account, durable=durable)
 
 
 def _sync(data: Path) -> None:
@@ -186,7 +182,7 @@ def check_version(recipe: Recipe, data: Path) -> None:
         Unsupported: It is another major version's.
         CannotWrite: It is no cluster at all.
     """
-    its = (_read(data / "PG_VERSION") or b"").decode(errors="replace").strip()
+    its = (data_folder.read(data / "PG_VERSION") or b"").decode(errors="replace").strip()
     if not its:
         fix = ["`envctl down --purge`, then `envctl up`"]
         raise CannotWrite(f"{data} holds no PostgreSQL data", cause="PG_VERSION is missing", fix=fix)

@@ -1,7 +1,7 @@
 """What PostgreSQL stores of a password (RFC 5802, RFC 7677), and how it gets into a cluster that is not running.
 
-Each prepared cluster is made with a password nobody knows. Its verifier stands as plain text, of one fixed length, in
-one page of `pg_authid`; in a copy it is replaced by this environment's, which takes a millisecond where a server
+What is prepared has a password nobody will use again. Its verifier stands as plain text, of one fixed length, in one
+page of `pg_authid`; in a copy it is replaced by this environment's, which takes a millisecond where a server
 started for it takes fifty. Only the page's checksum depends on it (src/include/storage/checksum_impl.h).
 """
 
@@ -67,9 +67,14 @@ class Spot(NamedTuple):
     checksums: bool
 
 
-def find(content: bytes) -> Spot | None:
-    """The only verifier in the file of pg_authid; None where this way of replacing it does not fit."""
-    matches = list(_TEXT.finditer(content))
+def find(content: bytes, verifier: str = "") -> Spot | None:
+    """Where this verifier stands in the file of pg_authid; None where this way of replacing it does not fit.
+
+    Args:
+        content: The file's.
+        verifier: Which; the only one that is there where none is given.
+    """
+    matches = [match for match in _TEXT.finditer(content) if verifier.encode() in match[0]]
     if len(matches) != 1 or int(matches[0][1]) != _ITERATIONS or len(content) % _PAGE:
         return None
     start, end = matches[0].span()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from envctl.host.copy import Damaged, Packed, open_packed, pack, spread, unpack
+from envctl.host.copy import Damaged, Packed, open_packed, spread, unpack
+from envctl.host.packing import pack
 
 MEGABYTE = 1024**2
 
@@ -80,6 +83,67 @@ def test_a_copy_has_holes_and_the_pack_is_small(tmp_path: Path, packed: Packed) 
     assert os.fstat(packed.fd).st_size < 350_000
     entries = {file.path: file.offset for file in packed.files}
     assert entries["base/1/100"] == entries["base/5/100"]
+
+
+def test_gigabytes_pass_through_in_pieces(tmp_path: Path) -> None:
+    """A large file with a long hole comes back as it was, takes no more room than it did, and no memory."""
+    folder, copy = tmp_path / "folder", tmp_path / "copy"
+    folder.mkdir()
+    copy.mkdir()
+    ends = os.urandom(3 * MEGABYTE + 17)
+    with (folder / "large").open("wb") as file:
+        file.write(ends)
+        file.seek(1024 * MEGABYTE)
+        file.write(ends)
+        file.truncate(2048 * MEGABYTE)
+    os.link(folder / "large", folder / "same")
+
+    with (tmp_path / "packed").open("w+b") as file, _peak_bytes() as peak:
+        pack(str(folder), file, {}, lambda _: False)
+        packed = open_packed(file.fileno())
+        unpack(packed, str(copy))
+        assert os.fstat(file.fileno()).st_blocks * 512 < 10 * MEGABYTE
+
+    assert peak() < 16 * MEGABYTE
+    for name in ("large", "same"):
+        found = copy / name
+        assert found.stat().st_size == 2048 * MEGABYTE
+        assert found.stat().st_blocks * 512 < 10 * MEGABYTE
+        with found.open("rb") as file:
+            assert file.read(len(ends) + 1) == ends + b"\0"
+            file.seek(1024 * MEGABYTE)
+            assert file.read(len(ends) + 1) == ends + b"\0"
+
+
+@contextmanager
+def _peak_bytes() -> Iterator[Callable[[], int]]:
+    """The most memory that Python had at once within the block."""
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("blocked", ["000", "150", "299"])
+def test_many_files(tmp_path: Path, blocked: str) -> None:
+    """Many files are copied by two at once: all of them are there, and what one cannot write is told."""
+    folder = tmp_path / "folder"
+    (folder / "below").mkdir(parents=True)
+    for number in range(300):
+        (folder / "below" / f"{number:03}").write_bytes(os.urandom(number))
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    with (tmp_path / "packed").open("w+b") as file:
+        pack(str(folder), file, {}, lambda _: False)
+        packed = open_packed(file.fileno())
+        unpack(packed, str(first))
+        assert tree(first) == tree(folder)
+
+        twice = [entry for entry in packed.files if entry.path.endswith(blocked)]
+        with pytest.raises(FileExistsError):
+            unpack(packed._replace(files=(*packed.files, *twice)), str(second))
 
 
 def test_copies_are_apart(tmp_path: Path, packed: Packed) -> None:
