@@ -15,15 +15,18 @@ from envctl.conductor import inside, record
 from envctl.conductor.place import SESSION_VARIABLE, Place, Selection, open_place
 from envctl.errors import ServiceNotFound, Unsupported, UsageError
 from envctl.host.registry import EnvironmentRecord
-from envctl.kinds.postgres import lent
-from envctl.kinds.postgres.data import Databases, own_name
+from envctl.kinds.postgres import lent, slots
+from envctl.kinds.postgres.baseline_swap import baseline_name
+from envctl.kinds.postgres.data import Databases, connection_to, own_name
 from envctl.kinds.postgres.lent import Lent
-from envctl.model import Connection
+from envctl.kinds.postgres.resetter import Resetter
+from envctl.kinds.postgres.tracking import instrument
+from envctl.model import Connection, ResetReport
 
 _KIND = "postgres"
 _COPY_LIMIT_S = 600.0
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"
-_OWN_SUFFIX = r"_(w\d+(_t\d+)?|template\d*|baseline.*|new_.*)"
+_OWN_SUFFIX = r"_(w\d+(_t\d+)?|template\d*|baseline|new_.*)(_spare\d|_old)?"
 
 
 def create(
@@ -68,6 +71,41 @@ def drop(selection: Selection, names: Sequence[str], *, service: str | None = No
     return lent.drop(Databases(base), tuple(names))
 
 
+class Resetting:
+    """Puts databases that were made here back to what they held when they were new, again and again.
+
+    Args:
+        selection: Which environment.
+        service: Which Postgres; None for the first.
+
+    Raises:
+        EnvctlError: There is no such environment or service.
+    """
+
+    def __init__(self, selection: Selection, *, service: str | None = None) -> None:
+        self._base = postgres(open_place(selection).required(), service)
+        self._resetters: dict[str, Resetter] = {}
+
+    def __enter__(self) -> Resetting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for resetter in self._resetters.values():
+            resetter.close()
+
+    def reset(self, name: str) -> ResetReport:
+        """Put one back.
+
+        Raises:
+            NotOurs: It was not made here.
+            DataFailed: It is not there, or it could not be done; nothing was changed.
+        """
+        if name not in self._resetters:
+            lent.check_ours(Databases(self._base), name, "reset")
+            self._resetters[name] = Resetter(connection_to(self._base, name))
+        return self._resetters[name].reset()
+
+
 def lent_out(selection: Selection, *, service: str | None = None) -> list[Lent]:
     """The databases that envctl has made beside the environment's own. Raises EnvctlError."""
     return lent.known(Databases(postgres(open_place(selection).required(), service)))
@@ -98,14 +136,18 @@ def postgres(found: EnvironmentRecord, service: str | None) -> Connection:
 
 def source(place: Place, base: Connection, databases: Databases) -> Callable[[str], object]:
     """What makes a database of a name: a clone of the baseline where there is one, else a copy of what is there now."""
-    baseline = own_name(base.database or "", "_baseline")
+    baseline = baseline_name(base.database or "")
     if databases.exists(baseline):
         return partial(databases.clone, baseline)
 
     def ask(command: Sequence[str]) -> tuple[int, str]:
         return inside.answer(place, base.service, command, _COPY_LIMIT_S)
 
-    return lambda name: databases.make_template(name, ask)
+    def copied(name: str) -> None:
+        # So that it can be put back; where only a whole copy would do, there has to be a baseline by then.
+        instrument(databases.make_template(name, ask), baseline, "auto")
+
+    return copied
 
 
 def variables(selection: Selection, replaced: Mapping[str, Connection]) -> dict[str, str]:
@@ -134,7 +176,7 @@ def _check_name(name: str, base: Connection) -> None:
         fix = ["use letters, digits, `_`, `-` and `.`, 63 at most"]
         raise UsageError(f"no database is called {name!r} by envctl", fix=fix, subject={"database": name})
     own = base.database or ""
-    if re.fullmatch(re.escape(own_name(own, "")) + _OWN_SUFFIX, name):
+    if any(re.fullmatch(re.escape(one) + _OWN_SUFFIX, name) for one in (slots.short(own), own_name(own, ""), own)):
         raise UsageError(
             f"{name!r} is a name that test runs give to their own databases, and remove",
             fix=["choose another name"],

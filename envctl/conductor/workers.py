@@ -13,7 +13,7 @@ from typing import NamedTuple
 from envctl.conductor import inside, record, session
 from envctl.conductor.place import SESSION_VARIABLE, Place
 from envctl.host import owner
-from envctl.kinds.postgres import slots
+from envctl.kinds.postgres import lent, slots
 from envctl.kinds.postgres.data import Databases
 from envctl.kinds.redis import data as redis
 from envctl.model import Connection, Session, SessionRequest
@@ -82,9 +82,10 @@ class Workers:
         """Remove their data. Raises DataFailed."""
         for name, base in self._known.items():
             if base.kind == "postgres":
-                made = [worker.own[name].database or "" for worker in self.all if name in worker.own]
                 with _databases(base) as databases:
-                    databases.drop(*made, slots.template_name(base, self._run.slot))
+                    for worker in self.all:
+                        slots.remove(databases, base, worker.session.slot)
+                    databases.drop(slots.template_name(base, self._run.slot))
             elif base.kind == "redis":
                 for worker in self.all:
                     if name in worker.own:
@@ -96,10 +97,13 @@ class Workers:
 
         with _databases(base) as databases:
             template = slots.template(databases, base, self._run.slot, ask)
-            for worker in self.all:
-                slots.clear(databases, base, worker.session.slot)
-            names = [slots.worker_name(base, worker.session.slot) for worker in self.all]
-            return [databases.clone(template, name) for name in names]
+            return [self._database(databases, base, template, worker.session) for worker in self.all]
+
+    def _database(self, databases: Databases, base: Connection, template: str, worker: Session) -> Connection:
+        slots.clear(databases, base, worker.slot)
+        made = databases.clone(template, slots.worker_name(base, worker.slot))
+        databases.describe(made.database or "", lent.note(str(worker), worker.id))
+        return made
 
     def _variables(self, worker: Worker, own: Mapping[str, Connection]) -> dict[str, str]:
         found = self._found

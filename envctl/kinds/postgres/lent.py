@@ -81,19 +81,22 @@ def drop(databases: Databases, names: tuple[str, ...]) -> list[str]:
         DataFailed: They could not be removed.
     """
     there = [name for name in names if databases.exists(name)]
-    ours = {one.name for one in known(databases)}
     for name in there:
-        if name not in ours:
-            raise _not_ours(name, "removed")
+        check_ours(databases, name, "removed")
     databases.drop(*there)
     return there
+
+
+def check_ours(databases: Databases, name: str, done: str) -> None:
+    """Prove that envctl has made a database, before something is done to it: "removed". Raises NotOurs, DataFailed."""
+    if name not in {one.name for one in known(databases)}:
+        raise _not_ours(name, done)
 
 
 def _check(databases: Databases, name: str, *, replace: bool) -> None:
     if not databases.exists(name):
         return
-    if name not in {one.name for one in known(databases)}:
-        raise _not_ours(name, "replaced")
+    check_ours(databases, name, "replaced")
     if not replace:
         raise DataFailed(
             f'there is a database "{name}" already',

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 from envctl.errors import DataFailed
@@ -39,11 +38,11 @@ class Pool:
         base: The environment's own database.
         template: The template's name; nobody is connected to it.
         prefix: What their names begin with; a number follows.
-        restore: Puts the template's content back into a clone of it.
+        put_back: Has a clone hold again what the template holds; whether it could, if not a new one is made.
     """
 
-    def __init__(self, base: Connection, template: str, prefix: str, restore: Callable[[Connection], object]) -> None:
-        self._template, self._prefix, self._restore = template, prefix, restore
+    def __init__(self, base: Connection, template: str, prefix: str, put_back: Callable[[Connection], bool]) -> None:
+        self._template, self._prefix, self._put_back = template, prefix, put_back
         self._databases = Databases(base, stays=True)  # the thread's alone
         self._changed = threading.Condition()
         self._ready: deque[_Ready] = deque()
@@ -176,8 +175,7 @@ class Pool:
         if self._databases.nature(old) == held.nature:
             made = self._databases.rename(old, new)
             self._unsure.remove(old)
-            with suppress(DataFailed, ImportError):
-                self._restore(made)
+            if self._put_back(made):
                 self._unsure.remove(new)
                 return _Ready(made, held.nature)
         self._databases.drop(*self._unsure)

@@ -9,18 +9,31 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from envctl import kinds
+from envctl.kinds.postgres.baseline_swap import baseline_name
 from envctl.kinds.postgres.data import Databases, own_name
+from envctl.kinds.postgres.tracking import instrument
 from envctl.kinds.postgres.transfer import Inside
 from envctl.model import Connection, ResetStrategy
 
 Fill = Callable[[Connection], object]
 """Fills a template: creates tables, runs migrations, inserts what all need."""
 
+_LONGEST_BASE = 30
+_BESIDE = r"(_spare\d|_old)?"  # what resets make beside a database
+_MORE = r"(_t\d+)?" + _BESIDE
+
+
+def short(database: str) -> str:
+    """What of a database's name stands in those of its workers' databases."""
+    return database[:_LONGEST_BASE]
+
 
 def worker_name(base: Connection, slot: int) -> str:
-    """The name of the database of the worker with this slot; those of its tests begin so."""
-    return own_name(base.database or "", f"_w{slot}")
+    """The name of the database of the worker with this slot; those of its tests begin so.
+
+    It is short enough for the names of those that a reset makes beside it.
+    """
+    return short(base.database or "") + f"_w{slot}"
 
 
 def template_name(base: Connection, slot: int) -> str:
@@ -31,8 +44,14 @@ def template_name(base: Connection, slot: int) -> str:
 def clear(databases: Databases, base: Connection, slot: int) -> None:
     """Remove what is there of a worker with this slot and of its tests. Raises DataFailed."""
     worker = worker_name(base, slot)
-    own = re.compile(re.escape(worker) + r"(_t\d+)?")
+    own = re.compile(re.escape(worker) + _MORE)
     databases.drop(*[name for name in databases.names(worker) if own.fullmatch(name)])
+
+
+def remove(databases: Databases, base: Connection, slot: int) -> None:
+    """Remove the database of the worker with this slot, and what resets have made beside it. Raises DataFailed."""
+    worker = worker_name(base, slot)
+    databases.drop(*[name for name in databases.names(worker) if re.fullmatch(re.escape(worker) + _BESIDE, name)])
 
 
 def template(
@@ -58,7 +77,7 @@ def template(
     Raises:
         DataFailed: It could not be made; it is not there then.
     """
-    known = own_name(base.database or "", "_baseline")
+    known = baseline_name(base.database or "")
     seeded = databases.exists(known)
     if seeded and fill is None:
         return known
@@ -68,10 +87,7 @@ def template(
     try:
         if fill:
             fill(made)
-        if kinds.baselines("postgres"):
-            from envctl.kinds.postgres import baseline
-
-            baseline.instrument(made, name, strategy)
+        instrument(made, name, strategy)
         databases.seal(name)
     except BaseException:
         databases.drop(name)
