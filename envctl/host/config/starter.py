@@ -123,7 +123,7 @@ def _text(seen: evidence.Evidence, drafts: Sequence[Draft], notes: Sequence[str]
         "# ttl: 8h               # removed by `envctl gc` after this time; default: never on a workstation",
         "# ready_timeout: 60s    # one deadline for all services together",
         "# pull: missing         # images; or always: also the newest at each start; or never: only what is there",
-        "# snapshots: true       # migrated and seeded data is kept for the next environment; or {max_size: 5g}, or false",
+        "# snapshots: true       # migrated and seeded data is kept for later use; or {max_size: 5g}, or false",
         '# registry_mirror: "${REGISTRY_MIRROR:-}"   # images of Docker Hub come from HOST[:PORT][/PATH]',
         "",
         "services:",
