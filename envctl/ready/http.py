@@ -44,8 +44,10 @@ class HttpProbe:
         return ready(answer) if (status < 400 if self.status is None else status == self.status) else not_yet(answer)
 
 
-def request(stream: Stream, host: str, port: int, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
-    """Send a GET and read the head of its answer; the body stays in the stream.
+def request(
+    stream: Stream, host: str, port: int, path: str, headers: dict[str, str], method: str = "GET"
+) -> tuple[int, dict[str, str]]:
+    """Send a request without a body and read the head of its answer; the answer's body stays in the stream.
 
     Returns:
         The status and the headers, their names in lower case.
@@ -55,7 +57,7 @@ def request(stream: Stream, host: str, port: int, path: str, headers: dict[str, 
     """
     address = f"[{host}]" if ":" in host else host
     fields = {"Host": f"{address}:{port}", "User-Agent": "envctl", **headers}
-    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
     stream.send("\r\n".join(lines).encode())
     beginning = stream.exactly(5)
     if beginning != b"HTTP/":

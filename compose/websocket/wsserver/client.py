@@ -13,6 +13,9 @@ from .logs import event
 from .outbox import Outbox, OutboxClosed
 
 GOING_AWAY = 1001
+SERVICE_RESTART = 1012
+"""The close code of a reset: the client may connect again at once."""
+
 SLOW_CONSUMER = 4008
 """The close code for a client that reads more slowly than messages arrive for it."""
 
@@ -21,6 +24,9 @@ SEND_TIMEOUT_S = 10.0
 
 SLOW_CLOSE_TIMEOUT_S = 2.0
 """How long a slow client has to read up to the close frame before the connection is cut."""
+
+RESET_CLOSE_TIMEOUT_S = 0.5
+"""How long a client has to answer the close frame of a reset before the connection is cut."""
 
 _numbers = itertools.count(1)
 
@@ -35,6 +41,7 @@ class Client:
         self._outbox = Outbox(max_queue)
         self._instruments = instruments
         self._leaving = False
+        self._gone = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         self._writer = asyncio.create_task(self._write())
 
@@ -62,6 +69,21 @@ class Client:
         self._leaving = True
         await self._outbox.flushed()
         await self._connection.close(GOING_AWAY, "server is going away")
+
+    async def reset(self) -> None:
+        """Drop what is queued, close with 1012, and return when nothing of this client is left."""
+        self._leaving = True
+        self._outbox.close()
+        try:
+            async with asyncio.timeout(RESET_CLOSE_TIMEOUT_S):
+                await self._connection.close(SERVICE_RESTART, "reset")
+        except TimeoutError:
+            self._connection.transport.abort()
+        await self._gone.wait()
+
+    def gone(self) -> None:
+        """Everything this client had asked for is undone."""
+        self._gone.set()
 
     async def ended(self) -> None:
         """Clean up, after the connection is closed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
@@ -16,7 +16,7 @@ from websockets.http11 import Request, Response
 from .instruments import Instruments
 from .link import Link
 from .metrics import CONTENT_TYPE
-from .settings import HTTP_PATHS, Settings
+from .settings import HTTP_PATHS, RESET_PATH, Settings
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -31,9 +31,10 @@ class Endpoints:
         links: dict[str, Link | None],
         instruments: Instruments,
         client_count: Callable[[], int],
+        reset: Callable[[], Awaitable[dict[str, int]]],
     ) -> None:
         self._settings, self._links, self._instruments = settings, links, instruments
-        self._client_count = client_count
+        self._client_count, self._reset = client_count, reset
         self.draining = False
         """Set when the server is about to stop: it is no longer ready, and takes no more clients."""
 
@@ -42,6 +43,8 @@ class Endpoints:
         path, _, query = request.path.partition("?")
         if path in HTTP_PATHS:
             return await self._page(path, request.method)
+        if path == RESET_PATH:
+            return await self._control(query, request)
         refusal = self._refusal(path, query, request)
         if refusal is not None:
             self._instruments.refused.add(label=str(refusal.status_code))
@@ -59,6 +62,18 @@ class Endpoints:
         if method == "HEAD":
             response.body = b""
         return response
+
+    async def _control(self, query: str, request: Request) -> Response:
+        """Close all sessions, for whoever has the token; a GET only proves whose server this is."""
+        if not self._authorized(query, request.headers):
+            return _unauthorized()
+        if request.method == "GET":
+            return _response(HTTPStatus.OK, json.dumps({"resets": "sessions"}) + "\n", content_type=JSON)
+        if request.method != "POST":
+            return _response(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and POST\n", Allow="GET, POST")
+        if self.draining:
+            return _response(HTTPStatus.SERVICE_UNAVAILABLE, "the server is going away\n")
+        return _response(HTTPStatus.OK, json.dumps(await self._reset()) + "\n", content_type=JSON)
 
     async def _readiness(self) -> Response:
         """Ready means: each configured dependency answered just now."""
@@ -78,8 +93,7 @@ class Endpoints:
         if path != self._settings.path:
             return _response(HTTPStatus.NOT_FOUND, f"the WebSocket is at {self._settings.path}\n")
         if not self._authorized(query, request.headers):
-            text = "a valid token is required\n"
-            return _response(HTTPStatus.UNAUTHORIZED, text, WWW_Authenticate="Bearer")
+            return _unauthorized()
         if self.draining:
             return _response(HTTPStatus.SERVICE_UNAVAILABLE, "the server is going away\n")
         if self._client_count() >= self._settings.limits.clients:
@@ -99,6 +113,10 @@ class Endpoints:
 
 def _bytes(token: str) -> bytes:
     return token.encode(errors="replace")
+
+
+def _unauthorized() -> Response:
+    return _response(HTTPStatus.UNAUTHORIZED, "a valid token is required\n", WWW_Authenticate="Bearer")
 
 
 def _response(status: HTTPStatus, body: str, *, content_type: str = TEXT, **headers: str) -> Response:

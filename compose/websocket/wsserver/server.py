@@ -48,7 +48,9 @@ class Server:
         if settings.redis:
             self._bus, self._links["redis"] = self._redis_bus(settings.redis)
         self._commands = Commands(self._hub, self._bus, settings.limits, self._instruments)
-        self._endpoints = Endpoints(settings, self._links, self._instruments, lambda: len(self._hub.clients))
+        self._endpoints = Endpoints(
+            settings, self._links, self._instruments, lambda: len(self._hub.clients), self._reset
+        )
         self._instruments.watch(
             clients=lambda: {"": len(self._hub.clients)},
             subscriptions=lambda: {"": self._hub.subscription_count},
@@ -107,6 +109,7 @@ class Server:
         finally:
             await self._commands.goodbye(client)
             await client.ended()
+            client.gone()
             event("client_gone", client=client.number, code=connection.close_code)
 
     async def _converse(self, connection: ServerConnection, client: Client) -> None:
@@ -119,6 +122,16 @@ class Server:
                 # It is being closed. Its own close frame comes behind all that it has sent already.
                 async for _ in connection:
                     pass
+
+    async def _reset(self) -> dict[str, int]:
+        """Close all sessions there are now, with all their subscriptions; return how many of both there were."""
+        clients = list(self._hub.clients)
+        counts = {"sessions": len(clients), "subscriptions": self._hub.subscription_count}
+        event("reset", clients=len(clients))
+        for client in clients:
+            self._hub.detach(client)  # at once: what is sent from now on reaches none of them
+        await asyncio.gather(*(client.reset() for client in clients))
+        return counts
 
     async def _drain(self, listener: WebSocketServer) -> None:
         """Close all clients while HTTP still answers, so that whoever asks learns "not ready" and not "refused"."""

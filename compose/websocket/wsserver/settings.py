@@ -10,6 +10,7 @@ from .environ import Reader
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - of a container; who can reach it is the choice of whoever publishes the port
 HTTP_PATHS = ("/healthz", "/readyz", "/metrics")
+RESET_PATH = "/reset"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -108,7 +109,7 @@ def _path(env: Reader) -> str:
     path = env.text("WS_PATH", "/ws")
     if not path.startswith("/") or set(path) & set("?# ") or not (path.isascii() and path.isprintable()):
         env.problem("WS_PATH", f"{path!r} is not a path such as /ws")
-    elif path in HTTP_PATHS:
+    elif path in (*HTTP_PATHS, RESET_PATH):
         env.problem("WS_PATH", f"{path} is one of the server's own endpoints")
     return path
 
