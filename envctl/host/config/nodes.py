@@ -88,15 +88,19 @@ class MapNode:
 Node = ScalarNode | ListNode | MapNode
 
 
-def compose(text: str) -> Node | None:
+def compose(text: str, most_nodes: int = MAX_NODES) -> Node | None:
     """The tree of the one document in `text`, or None where it is empty.
+
+    Args:
+        text: The text.
+        most_nodes: So many values it may have, counted with aliases expanded.
 
     Raises:
         YamlError: A syntax error, a duplicate key, a tag, a second document, or more than the bounds allow.
     """
     import yaml
 
-    builder = _Builder()
+    builder = _Builder(most_nodes)
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         try:
@@ -127,8 +131,9 @@ def plain_data(node: Node | None) -> Any:
 class _Builder:
     """Takes events in order and keeps the containers that are still open."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_nodes: int) -> None:
         self.root: Node | None = None
+        self._most_nodes = most_nodes
         self._open: list[ListNode | MapNode] = []
         self._keys: list[ScalarNode | None] = []
         self._anchors: dict[str, Node | None] = {}
@@ -218,8 +223,8 @@ class _Builder:
 
     def _count(self, nodes: int, line: int, column: int) -> None:
         self._nodes += nodes
-        if self._nodes > MAX_NODES:
-            raise YamlError(f"more than {MAX_NODES} values, counted with aliases expanded", line, column)
+        if self._nodes > self._most_nodes:
+            raise YamlError(f"more than {self._most_nodes} values, counted with aliases expanded", line, column)
 
     def _check_depth(self, below: int, line: int, column: int) -> None:
         if len(self._open) + below > MAX_DEPTH:

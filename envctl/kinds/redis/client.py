@@ -10,12 +10,14 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import BinaryIO, TypeAlias
 
 _USAGE = "usage: redis-cli [-h HOST] [-p PORT] [-n DATABASE] [--raw|--no-raw] [COMMAND [ARGUMENT...]]"
 _LIMIT_S = 10.0
+_AT_ONCE = 500
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\a": "\\a", "\b": "\\b", '"': '\\"', "\\": "\\\\"}
 _VALUED = {"-h": "host", "-p": "port", "-n": "database", "-a": "password", "--user": "user", "--pass": "password"}
 
@@ -106,10 +108,16 @@ class Connection:
 
     def ask(self, words: Sequence[str | bytes]) -> Reply:
         """The answer to a command. Raises OSError when the connection ends."""
-        parts = [os.fsencode(word) for word in words]
-        lines = [b"*%d\r\n" % len(parts), *(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)]
-        self._socket.sendall(b"".join(lines))
+        self._socket.sendall(_encoded(words))
         return self.answer()
+
+    def ask_many(self, commands: Iterable[Sequence[str | bytes]]) -> Iterator[Reply]:
+        """The answer to each command; many are sent at once. Raises OSError when the connection ends."""
+        left = iter(commands)
+        while some := [_encoded(words) for words in islice(left, _AT_ONCE)]:
+            self._socket.sendall(b"".join(some))
+            for _ in some:
+                yield self.answer()
 
     def answer(self) -> Reply:
         """The next answer (RESP2)."""
@@ -136,6 +144,11 @@ class Connection:
         if len(data) != length + 2:
             raise ConnectionError("Server closed the connection")
         return data[:-2]
+
+
+def _encoded(words: Sequence[str | bytes]) -> bytes:
+    parts = [os.fsencode(word) for word in words]
+    return b"".join((b"*%d\r\n" % len(parts), *(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)))
 
 
 # -- printing ----------------------------------------------------------------------------------------------------------
