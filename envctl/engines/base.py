@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from envctl.host.streams import Writable
 from envctl.model import (
     Capabilities,
     Death,
@@ -204,7 +205,7 @@ class Engine(Protocol):
         ...
 
     def stream(
-        self, handle: str, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None
+        self, handle: str, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: Writable | None = None
     ) -> tuple[int, str]:
         """Run a program inside a service that reads one of our files, or writes one: exit code, and what it complains.
 

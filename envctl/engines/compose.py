@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from envctl.engines.docker import objects
     from envctl.engines.docker.overview import Weighing
     from envctl.engines.docker.up import ComposeUp
+    from envctl.host.streams import Writable
     from envctl.model import (
         Capabilities,
         Death,
@@ -230,7 +231,7 @@ class ComposeEngine:
         return programs.run_inside(self._where, handle, command, limit_s)
 
     def stream(
-        self, handle: str, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None
+        self, handle: str, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: Writable | None = None
     ) -> tuple[int, str]:
         """Run a program in a container that reads or writes a file of ours."""
         from envctl.engines.docker import programs

@@ -36,6 +36,7 @@ class EmbeddedEngine:
         self.autopsy = self._processes.autopsy
         self.watch = self._processes.watch
         self.exec = self._processes.exec
+        self.stream = self._processes.stream
         self.execute = self._processes.execute
 
     def capabilities(self, version: str | None = None) -> Capabilities:

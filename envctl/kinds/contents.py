@@ -21,6 +21,14 @@ Inside: TypeAlias = Callable[[Sequence[str]], tuple[int, str]]
 """Runs a program where the server is: its exit code, and all it said. Raises TimeoutError."""
 
 
+class Writable(Protocol):
+    """Where a program's output goes."""
+
+    def write(self, piece: bytes, /) -> int:
+        """Take it."""
+        ...
+
+
 class Streams(Protocol):
     """Runs programs where the server is, also with a file of ours to read or to write."""
 
@@ -29,7 +37,7 @@ class Streams(Protocol):
         ...
 
     def stream(
-        self, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None
+        self, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: Writable | None = None
     ) -> tuple[int, str]:
         """A program that reads `stdin` or writes `stdout`, as long as it takes: exit code, and what it complains."""
         ...

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from envctl.host.streams import Writable
 
 _LONGEST_LINE_BYTES = 1 << 20
 
@@ -54,6 +58,41 @@ def run_inside(where: Endpoint, handle: str, command: Sequence[str], limit_s: fl
     except subprocess.TimeoutExpired as error:
         raise TimeoutError from error
     return process.returncode, process.stdout.decode(errors="replace")
+
+
+def stream(
+    where: Endpoint,
+    handle: str,
+    command: Sequence[str],
+    *,
+    stdin: BinaryIO | None = None,
+    stdout: Writable | None = None,
+) -> tuple[int, str]:
+    """Run a program in a container that reads a file of ours, or writes one: exit code, and what it said on stderr.
+
+    Where we are interrupted, it finds its pipe closed.
+    """
+    from envctl.host import streams
+
+    options = [] if stdin is None else ["--interactive"]
+
+    def start(reads: int, writes: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [cli.program(), *where.arguments, "exec", *options, handle, *command],
+            stdin=reads,
+            stdout=writes,
+            stderr=subprocess.PIPE,
+            env=cli.environment(),
+            preexec_fn=cli.die_with_parent,
+            process_group=0,
+        )
+
+    return streams.run(start, _end, stdin=stdin, stdout=stdout)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def execute(

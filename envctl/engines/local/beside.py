@@ -16,6 +16,7 @@ from envctl.report import Initiator, Progress
 if TYPE_CHECKING:
     from envctl.engines.base import Engine, Start, Survey, Weighing
     from envctl.engines.local.launch import Launch
+    from envctl.host.streams import Writable
 
 
 class Beside:
@@ -149,7 +150,7 @@ class Beside:
         return place.exec(handle, command, limit_s)
 
     def stream(
-        self, handle: str, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None
+        self, handle: str, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: Writable | None = None
     ) -> tuple[int, str]:
         """The same with files of ours as its streams."""
         place = self._processes if _is_local(handle) else self._containers

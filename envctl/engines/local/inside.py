@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from envctl.engines.local import account, folders, labelled, records
 from envctl.errors import StateDamaged
@@ -24,6 +24,8 @@ from envctl.plan import secrets
 if TYPE_CHECKING:
     import subprocess
     from types import FrameType
+
+    from envctl.host.streams import Writable
 
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # as `docker exec`, and every shell
 # What of the caller's variables reaches a program of a service that does not inherit them all: what its own processes
@@ -74,6 +76,44 @@ def run(folder: Path, command: Sequence[str], environ: Mapping[str, str], limit_
             raise TimeoutError(f"it took longer than {limit_s:g} s") from error
         raise
     return _exit_code(process.returncode), output.decode(errors="replace")
+
+
+def stream(
+    folder: Path,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    stdin: BinaryIO | None = None,
+    stdout: Writable | None = None,
+) -> tuple[int, str]:
+    """Run a program that reads a file of ours, or writes one: exit code as of `run`, and what it said on stderr.
+
+    Raises:
+        StateDamaged: The service's secrets are not known.
+    """
+    import subprocess
+
+    from envctl.host import streams
+
+    record, cwd = _service(folder)
+    environment = _environment(folder, record, environ, _BASIC)
+
+    def start(reads: int, writes: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            stdin=reads,
+            stdout=writes,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=environment,
+            start_new_session=True,
+        )
+
+    try:
+        code, said = streams.run(start, _kill, stdin=stdin, stdout=stdout)
+    except (FileNotFoundError, PermissionError) as error:
+        return _refusal(command[0], cwd, error)
+    return _exit_code(code), said
 
 
 def execute(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from envctl.engines.local import folders, records
 from envctl.model import Death, Observed, ServiceState, Stack
@@ -15,6 +15,7 @@ from envctl.report import Initiator, Progress
 if TYPE_CHECKING:
     from envctl.engines.local.launch import Launch
     from envctl.engines.local.usage import Weighing
+    from envctl.host.streams import Writable
     from envctl.model import Found, Removed
     from envctl.plan.steps import Plan
 
@@ -158,6 +159,14 @@ class Processes:
         from envctl.engines.local import inside
 
         return inside.run(Path(handle), command, self._environ, limit_s)
+
+    def stream(
+        self, handle: str, command: Sequence[str], *, stdin: BinaryIO | None = None, stdout: Writable | None = None
+    ) -> tuple[int, str]:
+        """The same with files of ours as its streams."""
+        from envctl.engines.local import inside
+
+        return inside.stream(Path(handle), command, self._environ, stdin=stdin, stdout=stdout)
 
     def execute(
         self, handle: str, command: Sequence[str], *, tty: bool, stdin: bool, variables: Mapping[str, str]

@@ -241,8 +241,13 @@ def _take_settings(session: Client, source: str, name: str) -> None:
         source,
     )
     for role, setting in found:
-        key, _, value = (setting or "").partition("=")
-        whose = f"ROLE {identifier(role)} IN DATABASE" if role else "DATABASE"
-        parameter = ".".join(map(identifier, key.split(".")))
-        quoted = value if value and key in _LISTS else literal(value)
-        session.rows(f"ALTER {whose} {identifier(name)} SET {parameter} TO {quoted}")
+        set_for_database(session, name, role, setting or "")
+
+
+def set_for_database(session: Client, name: str, role: str | None, setting: str) -> None:
+    """Set what `key=value` says, for all sessions in a database, or for those of a role. Raises ServerError."""
+    key, _, value = setting.partition("=")
+    whose = f"ROLE {identifier(role)} IN DATABASE" if role else "DATABASE"
+    parameter = ".".join(map(identifier, key.split(".")))
+    quoted = value if value and key in _LISTS else literal(value)
+    session.rows(f"ALTER {whose} {identifier(name)} SET {parameter} TO {quoted}")
