@@ -24,7 +24,7 @@ from envctl.host import cache, clock, files, locks, paths, seals
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _LONGEST_MAKING_S = 30 * 60.0
-_ABANDONED_S = 600.0
+_ABANDONED_S = 3600.0
 
 
 class Snapshot(NamedTuple):
@@ -234,7 +234,7 @@ class Store:
                 files.remove_tree(folder, folder.parent)
 
     def _sweep_abandoned(self, key: str) -> None:
-        """Remove what makers of other snapshots, killed ten minutes ago or more, have left."""
+        """Remove what makers of other snapshots, killed an hour ago or more, have left."""
         newest_s = clock.now().timestamp() - _ABANDONED_S
         for folder in _entries(self._place):
             if folder.name == key or not _KEY.fullmatch(folder.name) or (folder / seals.NAME).exists():

@@ -204,7 +204,7 @@ def test_killed_in_the_middle(environ: dict[str, str], store: Store, tmp_path: P
 
 
 def test_what_nobody_will_finish_goes(store: Store) -> None:
-    """A maker takes away what others, of snapshots that may never be made again, left ten minutes ago."""
+    """A maker takes away what others, of snapshots that may never be made again, left an hour ago."""
     old, young = store.folder("c" * 32), store.folder("d" * 32)
     for folder in (old, young):
         (folder / "db.data").touch()
