@@ -20,6 +20,7 @@ from envctl.model import Connection, Session, SessionRequest
 from envctl.report import EnvironmentReport, Progress, Silent
 
 if TYPE_CHECKING:
+    from envctl.conductor.seeding import Seeded
     from envctl.host.watcher import Watcher
 
 
@@ -144,6 +145,24 @@ class Environment:
         from envctl.conductor import lending
 
         lending.drop(self._own(), [made.database or ""], service=made.service)
+
+    def seed(self, *services: str, migrate: bool = False, new_baseline: bool = False) -> list[Seeded]:
+        """Apply the seeds of the configuration again, on top of what the services hold.
+
+        Args:
+            services: Of which services; none for all that have a seed.
+            migrate: Whether they are migrated first.
+            new_baseline: Whether a reset goes back to what they hold then, and no more to what it did.
+
+        Returns:
+            What was done, for each service.
+
+        Raises:
+            SeedFailed: A file or a command failed; `error.state` tells whether the environment is dirty now.
+            MigrationFailed: The same of a migration.
+            ForeignServer: What answers is not the environment's own server.
+        """
+        return environment.seed(self._own(), services, progress=Silent(), migrate=migrate, new_baseline=new_baseline)
 
     def down(self) -> None:
         """Remove the environment now, whoever made it.

@@ -27,12 +27,16 @@ __all__ = [
     "logs",
     "recorded",
     "render",
+    "resetting",
+    "seed",
     "status",
     "up",
 ]
 
 if TYPE_CHECKING:
     from envctl.conductor.place import Place
+    from envctl.conductor.resetting import Resetting
+    from envctl.conductor.seeding import Seeded
 
 _LOCK_MARGIN_S = 30.0
 _DOWN_WAIT_S = 90.0
@@ -231,6 +235,49 @@ def answer(selection: Selection, service: str, command: Sequence[str], limit_s: 
     from envctl.conductor import inside
 
     return inside.answer(open_place(selection), service, command, limit_s)
+
+
+def seed(
+    selection: Selection,
+    services: Sequence[str] = (),
+    *,
+    progress: Progress,
+    migrate: bool = False,
+    new_baseline: bool = False,
+) -> list[Seeded]:
+    """Apply the seeds of the configuration again, on top of what the services hold.
+
+    Args:
+        selection: Which environment; it is up.
+        services: Of which services; none for all that have a seed.
+        progress: Is told what happens.
+        migrate: Whether they are migrated first.
+        new_baseline: Whether a reset goes back to what they hold then, and no more to what it did.
+
+    Returns:
+        What was done, for each service.
+
+    Raises:
+        EnvironmentNotFound: There is no such environment.
+        ForeignServer: What answers is not the environment's own server.
+        MigrationFailed, SeedFailed, DataFailed: It failed; the environment may be dirty then.
+    """
+    from envctl.conductor import reseeding
+
+    return reseeding.seed(open_place(selection), services, progress, migrate=migrate, new_baseline=new_baseline)
+
+
+def resetting(selection: Selection, *, progress: Progress, timeout_s: float | None = None) -> Resetting:
+    """What puts the data of services back to their baselines, again and again over connections that stay open.
+
+    Args:
+        selection: Which environment; it is looked for with the first reset.
+        progress: Is told who is waited for.
+        timeout_s: How long to wait for another process that works on it, seconds; None for 30.
+    """
+    from envctl.conductor.resetting import Resetting
+
+    return Resetting(selection, timeout_s=timeout_s, on_wait=progress.note)
 
 
 def down(

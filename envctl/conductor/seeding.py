@@ -21,10 +21,24 @@ from envctl.model import Connection, DataCommand, EnvironmentSpec, SeedFile, Ser
 from envctl.plan.units import format_duration
 from envctl.report import Progress
 
+EXAMPLE = '[db/*.sql, fixtures/*.csv, {command: "npm run db:seed"}]'
+
 _LIMIT_S = 600.0
 _SHOWN_LINES = 15
 _SHELL = ("/bin/sh", "-c")
 _NOT_RUN = {126: "the shell could not run a command of it", 127: "the shell did not find a command of it"}
+
+
+class Step(NamedTuple):
+    """A step of a seed that was done.
+
+    Attributes:
+        shown: The file, relative to the project's root, or the command.
+        is_file: Which of these it is.
+    """
+
+    shown: str
+    is_file: bool
 
 
 class Seeded(NamedTuple):
@@ -33,13 +47,13 @@ class Seeded(NamedTuple):
     Attributes:
         service: Its name.
         migrated: Whether its migration was run.
-        steps: The files and commands of its seed.
+        steps: What its seed is made of.
         duration_ms: How long all of it took.
     """
 
     service: str
     migrated: bool
-    steps: tuple[str, ...]
+    steps: tuple[Step, ...]
     duration_ms: float
 
 
@@ -66,13 +80,13 @@ def shape(
         SeedFailed: A file or a command of a seed failed.
         Interrupted: A signal came; a command that ran was ended.
     """
-    shaper = _Shaper(root, connections, variables, progress)
+    shaper = Shaper(root, connections, variables, progress)
     for name, service in spec.services.items():
         if name in services:
             shaper.shape(service, migrate=True)
 
 
-class _Shaper:
+class Shaper:
     """Migrates and seeds services.
 
     Attributes:
@@ -85,20 +99,20 @@ class _Shaper:
         self._root, self._connections, self._variables, self._progress = root, connections, variables, progress
         self.done = 0
 
-    def shape(self, service: ServiceSpec, *, migrate: bool, seed: bool = True) -> Seeded:
+    def shape(self, service: ServiceSpec, *, migrate: bool) -> Seeded:
         """Migrate it, then seed it. Raises MigrationFailed, SeedFailed."""
         began_s = clock.monotonic_s()
         migrated = migrate and service.migrate is not None
         if migrate and service.migrate is not None:
             self._run(service, service.migrate, MigrationFailed)
         steps = []
-        for step in service.seed if seed else ():
+        for step in service.seed:
             if isinstance(step, DataCommand):
                 self._run(service, step, SeedFailed)
-                steps.append(shown(step))
+                steps.append(Step(shown(step), is_file=False))
             else:
                 self._apply(service, step)
-                steps.append(step.path)
+                steps.append(Step(step.path, is_file=True))
         return Seeded(service.name, migrated, tuple(steps), (clock.monotonic_s() - began_s) * 1000)
 
     def _apply(self, service: ServiceSpec, file: SeedFile) -> None:
@@ -143,7 +157,7 @@ def shown(task: DataCommand) -> str:
 
 
 def _took(began_s: float) -> str:
-    return format_duration(round(clock.monotonic_s() - began_s, 1 if clock.monotonic_s() - began_s > 1 else 3))
+    return f"{clock.monotonic_s() - began_s:.2f} s"
 
 
 def _not_started(service: str, task: DataCommand, failure: type[DataError], error: EnvctlError) -> DataError:
