@@ -42,11 +42,9 @@ def bring_up(
     Raises:
         EnvctlError: It could not be brought up.
     """
-    found = _cleared(place, place.find(), progress)
-    if found is not None and (other := place.other_engine(found)):
+    found = _cleared(place, standing(place), progress)
+    if found is not None and (other := place.other_engine(found)):  # its data was kept
         raise other
-    if found is not None and not place.wishes.dirty:
-        dirty.refuse(found)
     fresh = found is None or found.state is EnvironmentState.CREATING
     engine = place.engine(found, planning=True)
     place.identity()  # a broken configuration is told before the engine is asked
@@ -69,6 +67,35 @@ def bring_up(
         raise
     timings = {**work.timings_ms, "total": round((clock.monotonic_s() - began_s) * 1000)}
     return record.report(done, timings_ms=timings, changes=plan.causes())
+
+
+def standing(place: Place) -> EnvironmentRecord | None:
+    """What is recorded of the environment, if it may be brought up as it is, or is to go first.
+
+    Raises:
+        OtherEngine: It stays, and runs on another engine than the one that is asked for.
+        DataDirty: It stays, and its data was left half changed.
+    """
+    found = place.find()
+    if found is None or _goes(place, found):
+        return found
+    if other := place.other_engine(found):
+        raise other
+    if not place.wishes.dirty:
+        dirty.refuse(found)
+    return found
+
+
+def stays(place: Place) -> EnvironmentRecord | None:
+    """As `standing`, but None for what is to go first: what comes then is new."""
+    found = standing(place)
+    return None if found is None or _goes(place, found) else found
+
+
+def _goes(place: Place, found: EnvironmentRecord) -> bool:
+    if found.state is EnvironmentState.DOWN:
+        return False
+    return found.state is EnvironmentState.REMOVING or place.registry.is_orphan(found) or place.wishes.fresh
 
 
 def _cleared(place: Place, found: EnvironmentRecord | None, progress: Progress) -> EnvironmentRecord | None:

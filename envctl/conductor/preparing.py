@@ -16,6 +16,7 @@ from envctl.conductor import creation, gather, inplace, provenance, shaping
 from envctl.conductor.maker import maker
 from envctl.conductor.place import Place
 from envctl.conductor.provenance import Provenance
+from envctl.errors import DataFailed
 from envctl.host import clock
 from envctl.host.prepared import Snapshot, Store
 from envctl.plan import data_key, references
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _ANY_VERSION = "25.0"
 _MAKER = "prepare-"
+_MOST_NAMED = 5
 _NOTHING_YET = "nothing was prepared for these inputs yet"
 
 
@@ -46,9 +48,7 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
     services = data_key.wants(spec)
     if not services or not _stands_alone(spec, services):
         return inplace.bring_up(place, lock, budget_s, progress, began_s)
-    found = place.find()
-    if found is not None and (other := place.other_engine(found)):
-        raise other
+    found = creation.stays(place)
     source = _Preparation(place, found, services, budget_s, progress).ensured()
     return creation.bring_up(place, lock, budget_s, progress, began_s, source)
 
@@ -151,12 +151,27 @@ class _Preparation:
         with maker(place, self._engine, services, label, self._budget_s, self._progress) as (own, report):
             shaping.shape(place.spec, own, report, services, self._progress)
             shaping.settle(report, services)
+            self._check_inputs()
             made_with = self._made_with()
             key = provenance.prepared_key(self._inputs(made_with), self._engine.address)
             sources = self._captured(own, key)
         snapshot = self._sealed(key, made_with, sources, cause)
         self._make_room(key)
         return Provenance(key, made_with, dict(snapshot.sources))
+
+    def _check_inputs(self) -> None:
+        """Nobody knows what data is made of whose files were changed meanwhile."""
+        from envctl.host import config
+
+        place = self._place
+        changed = config.changed_since(place.spec, shaping.root_of(place), place.selection.environ)
+        if changed:
+            raise DataFailed(
+                "the data was prepared while somebody changed what it is made of",
+                cause=f"{', '.join(changed[:_MOST_NAMED])} changed meanwhile",
+                fix=["try again"],
+                subject={"files": changed},
+            )
 
     def _cause(self, made_with: Mapping[str, str]) -> str:
         if self._place.wishes.fresh:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -59,7 +58,6 @@ def _inside(place: Place, service: str, command: Sequence[str]) -> tuple[int, st
 
 def root_of(place: Place) -> Path:
     """The project's root, from which the paths of seeds count."""
-    from envctl.host.config import source
+    from envctl.host import config
 
-    folder = Path(place.spec.source).parent if place.spec.source else place.selection.start
-    return source.repository_root(Path(os.path.realpath(folder)))
+    return config.project_root(place.spec, place.selection.start)

@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     from envctl.model import EnvironmentSpec
 
 __all__ = [
-    *("changed_since", "default_spec", "find", "given", "json_schema", "load", "project_root"),
-    *("starter_file", "starter_files"),
+    "changed_since",
+    "default_spec",
+    "find",
+    "given",
+    "json_schema",
+    "load",
+    "project_root",
+    "starter_file",
+    "starter_files",
 ]
 
 
