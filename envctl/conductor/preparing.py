@@ -16,7 +16,7 @@ from envctl.conductor import creation, gather, inplace, provenance, shaping
 from envctl.conductor.maker import maker
 from envctl.conductor.place import Place
 from envctl.conductor.provenance import Provenance
-from envctl.errors import DataFailed
+from envctl.errors import DataFailed, EnvctlError, Interrupted
 from envctl.host import clock
 from envctl.host.prepared import Snapshot, Store
 from envctl.plan import data_key, references
@@ -49,8 +49,17 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
     if not services or not _stands_alone(spec, services):
         return inplace.bring_up(place, lock, budget_s, progress, began_s)
     found = creation.stays(place)
-    source = _Preparation(place, found, services, budget_s, progress).ensured()
-    return creation.bring_up(place, lock, budget_s, progress, began_s, source)
+    preparation = _Preparation(place, found, services, budget_s, progress)
+    origin = preparation.ensured()
+    try:
+        return creation.bring_up(place, lock, budget_s, progress, began_s, origin)
+    except Interrupted:
+        raise
+    except EnvctlError:
+        if preparation.is_whole(origin):
+            raise
+    progress.note("the prepared data was removed or damaged meanwhile: it is made anew")
+    return creation.bring_up(place, lock, budget_s, progress, began_s, preparation.ensured())
 
 
 def planned(place: Place) -> tuple[Provenance, str]:
@@ -121,6 +130,11 @@ class _Preparation:
             return known, ""
         return Provenance(sources=dict.fromkeys(self._services, "")), self._cause(made_with)
 
+    def is_whole(self, origin: Provenance) -> bool:
+        """Whether it is still there: somebody may have removed it, or made room for other data."""
+        snapshot = self._store.find(origin.key)
+        return snapshot is not None and _is_there(self._engine, snapshot)
+
     # -- looking -----------------------------------------------------------------------------------------------------
 
     def _inputs(self, made_with: Mapping[str, str]) -> dict[str, str]:
@@ -154,8 +168,8 @@ class _Preparation:
             self._check_inputs()
             made_with = self._made_with()
             key = provenance.prepared_key(self._inputs(made_with), self._engine.address)
-            sources = self._captured(own, key)
-        snapshot = self._sealed(key, made_with, sources, cause)
+            with self._store.making(key, f"keeping data ({', '.join(services)})", self._progress.note):
+                snapshot = self._sealed(key, made_with, self._captured(own, key), cause)
         self._make_room(key)
         return Provenance(key, made_with, dict(snapshot.sources))
 
