@@ -20,8 +20,10 @@ from envctl.model import Connection, Session, SessionRequest
 from envctl.report import EnvironmentReport, Progress, Silent
 
 if TYPE_CHECKING:
+    from envctl.conductor.resetting import Resetting
     from envctl.conductor.seeding import Seeded
     from envctl.host.watcher import Watcher
+    from envctl.model import ResetReport, ResetStrategy
 
 
 class Environment:
@@ -47,6 +49,7 @@ class Environment:
             raise ValueError("the report is of no session")
         self._report, self._selection, self._watcher = report, selection, watcher
         self._pid = os.getpid()
+        self._resetting: Resetting | None = None
         self.session: Session = report.session
         self.name = report.identity.name
         self.project = report.identity.project
@@ -164,6 +167,31 @@ class Environment:
         """
         return environment.seed(self._own(), services, progress=Silent(), migrate=migrate, new_baseline=new_baseline)
 
+    def reset(self, *services: str, strategy: ResetStrategy | None = None) -> tuple[ResetReport, ...]:
+        """Put the data of services back to what they were seeded with; connections of the application stay open.
+
+        The first call connects to each service; the connections stay until the environment is closed, so that every
+        later call takes a few milliseconds.
+
+        Args:
+            *services: Their names; none for all that can be reset.
+            strategy: "tables" or "template" for Postgres, "auto" for whichever is quicker; None for what the
+                configuration says.
+
+        Returns:
+            What was done, by service.
+
+        Raises:
+            NoBaseline: A service was neither seeded nor migrated, and no baseline was set.
+            ForeignServer: The server at a service's address is not this environment's.
+            ResetBlocked: Somebody holds locks on the data, and was not ended.
+            DataFailed: A server failed; the data of its service is as it was.
+            ServiceNotFound: There is no such service.
+        """
+        if self._resetting is None:
+            self._resetting = environment.resetting(self._own(), progress=Silent())
+        return self._resetting.reset(services, strategy=strategy)
+
     def down(self) -> None:
         """Remove the environment now, whoever made it.
 
@@ -171,6 +199,7 @@ class Environment:
             EnvironmentInUse: Another process uses it.
             Leftovers: Something could not be removed.
         """
+        self._hang_up()
         environment.down(self._own(), progress=Silent())
         self._dismiss()
 
@@ -186,6 +215,7 @@ class Environment:
         Raises:
             Leftovers: Something could not be removed.
         """
+        self._hang_up()
         removal = environment.end_session(self._selection.environ, self.session.id, keep=keep)
         self._dismiss()
         return removal is not None
@@ -202,6 +232,10 @@ class Environment:
         whose = self._report.identity
         environ = {**self._selection.environ, environment.SESSION_VARIABLE: self.session.id}
         return replace(self._selection, environ=environ, branch=whose.branch or None, label=whose.label)
+
+    def _hang_up(self) -> None:
+        if self._resetting is not None:
+            self._resetting.close()
 
     def _dismiss(self) -> None:
         if self._watcher is not None:

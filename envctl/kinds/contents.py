@@ -88,6 +88,22 @@ class Baselines(Protocol):
         """
         ...
 
+    def Resetter(self, connection: Connection, strategy: ResetStrategy | None = None) -> Resets:  # noqa: N802 - a class
+        """What does it again and again."""
+        ...
+
+
+class Resets(Protocol):
+    """A kind's `baseline.Resetter(connection, strategy)`: the same again and again, over a connection that stays."""
+
+    def reset(self) -> ResetReport:
+        """As `Baselines.reset`."""
+        ...
+
+    def close(self) -> None:
+        """End the connection."""
+        ...
+
 
 class Pending(Protocol):
     """A restore that is ready: nothing was changed yet."""

@@ -62,7 +62,8 @@ class ResetReport(NamedTuple):
 
     Attributes:
         service: Its name.
-        strategy: How it was done: "tables", "template", "copy" (keys of Redis), "sessions" (of a WebSocket server).
+        strategy: How it was done: "tables", "template", "copy" (keys of Redis), "flush" (a Redis that has no
+            baseline, because nothing was ever put into it), "sessions" (of a WebSocket server).
         changed: How many things were put back: tables, keys or sessions.
         duration_ms: How long it took.
         note: What people should know of it ("the schema had changed"), or "".

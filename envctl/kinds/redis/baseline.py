@@ -90,9 +90,10 @@ class Resetter:
 
     Args:
         connection: The service, or a worker's database of it.
+        strategy: There is one for all.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, strategy: ResetStrategy | None = None) -> None:
         self._connection = connection
         self._number = _number(connection)
         self._link: Link | None = None
@@ -151,7 +152,7 @@ class _Reset:
             if said == "none":
                 if not self._healed():
                     self._link.run(scripts.EMPTY, self._number)
-                    return FLUSH, 0, "no baseline was ever taken: it was emptied"
+                    return FLUSH, 0, "no baseline was ever taken"
             elif self._built(more[0]):
                 return COPY, int(size), self._note
 

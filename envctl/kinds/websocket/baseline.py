@@ -60,9 +60,10 @@ class Resetter:
 
     Args:
         connection: The service.
+        strategy: There is one for all.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, strategy: ResetStrategy | None = None) -> None:
         self._connection = connection
 
     def reset(self) -> ResetReport:
