@@ -9,7 +9,7 @@ is dirty until its data is put right. A new environment is seeded by `envctl up`
 Examples:
   envctl seed
   envctl seed postgres --migrate
-  envctl reset && envctl seed --new-baseline
+  envctl seed --new-baseline
 """
 
 from __future__ import annotations
