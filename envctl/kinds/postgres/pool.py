@@ -52,6 +52,7 @@ class Pool:
         self._made = 0
         self._spare, self._waiting, self._clone_s = 1, 0, 0.0
         self._failure: BaseException | None = None
+        self._paused = False  # something failed while nobody waited: it is tried again when somebody does
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -94,7 +95,7 @@ class Pool:
         try:
             if drop:
                 held = [one.connection.database or "" for one in (*self._ready, *self._returned)]
-                self._databases.drop(*held, *self._unsure)
+                self._drop(*held, *self._unsure)
         finally:
             self._databases.close()
 
@@ -107,6 +108,7 @@ class Pool:
 
     def _wait(self) -> None:
         self._waiting += 1
+        self._paused = False
         self._changed.notify_all()
         try:
             self._changed.wait_for(lambda: self._ready or self._failure, _WAIT_LIMIT_S)
@@ -127,7 +129,8 @@ class Pool:
                 made = self._done(work)
             except Exception as error:  # noqa: BLE001 - raised where somebody waits for a database
                 with self._changed:
-                    self._failure = error
+                    self._failure = error if self._waiting else None
+                    self._paused = not self._waiting
                     self._changed.notify_all()
                 continue
             with self._changed:
@@ -135,7 +138,7 @@ class Pool:
                 self._changed.notify_all()
 
     def _next(self) -> Callable[[], _Ready] | None:
-        """What is to be done next; None at the end. What failed is tried again when somebody waits."""
+        """What is to be done next; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._wanted())
             if self._stopping:
@@ -146,17 +149,19 @@ class Pool:
             return self._cloned
 
     def _wanted(self) -> bool:
-        if self._failure is not None:
+        if self._failure is not None or self._paused:
             return False
         return bool(self._returned) or len(self._ready) < self._spare + self._waiting
 
     def _done(self, work: Callable[[], _Ready]) -> _Ready:
         """Do it; again where a test has sent our session away, with all others."""
-        try:
-            return work()
-        except DataFailed:
-            self._databases.close()
-            return self._cloned()
+        for attempt in (work, self._cloned, self._cloned):
+            try:
+                return attempt()
+            except DataFailed as error:
+                self._databases.close()
+                failure = error
+        raise failure
 
     def _cloned(self) -> _Ready:
         began_s = clock.monotonic_s()
@@ -178,9 +183,15 @@ class Pool:
             if self._put_back(made):
                 self._unsure.remove(new)
                 return _Ready(made, held.nature)
-        self._databases.drop(*self._unsure)
+        self._drop(*self._unsure)
         self._unsure.clear()
         return self._cloned()
+
+    def _drop(self, *names: str) -> None:
+        try:
+            self._databases.drop(*names)
+        except DataFailed:  # our session may have been sent away
+            self._databases.drop(*names)
 
     def _name(self) -> str:
         self._made += 1
