@@ -46,13 +46,13 @@ def write_atomic(path: Path, content: str | bytes, mode: int = 0o600, *, durable
         CannotWrite: With the cause, and where the disk is full the bytes needed and free. Nothing half written stays.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(_temporary_name(path.name))
+    unfinished = temporary(path)
     try:
         try:
-            _write_new(temporary, data, mode, durable=durable)
-            temporary.replace(path)
+            _write_new(unfinished, data, mode, durable=durable)
+            unfinished.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
             raise
         if durable:
             sync_directory(path.parent)
@@ -81,6 +81,11 @@ def owner_only(fd: int) -> None:
     if os.fstat(fd).st_mode & 0o777 != 0o600:
         with suppress(OSError):  # somebody else's, or read-only
             os.fchmod(fd, 0o600)
+
+
+def temporary(path: Path) -> Path:
+    """A name beside `path` for a file that is to take its place; `sweep` removes it where nobody does."""
+    return path.with_name(_temporary_name(path.name))
 
 
 def _temporary_name(name: str) -> str:
