@@ -9,8 +9,7 @@ closes all sessions. Without names, all services that can be reset are.
 is done, an error too. It ends with its input. So test runners of any language reset in milliseconds.
 
 Examples:
-  envctl reset
-  envctl reset postgres
+  envctl reset postgres redis
   envctl reset --new-baseline
   envctl reset --stdin
 """

@@ -8,8 +8,13 @@ from shlex import join
 from urllib.parse import quote
 
 from envctl.kinds.base import Kind, Option, needs_container, secret_file
-from envctl.kinds.redis.layout import DATABASES
 from envctl.model import DATA, Connection, EnvironmentSpec, Native, PortSpec, ServiceSpec, Surroundings
+
+LIVE = 128
+"""Logical databases 0 to 127 are the tests': the environment's own, and one for each worker."""
+
+DATABASES = 3 * LIVE + 2
+"""So many a server is started with; `layout` says what the others are for. Those that are empty cost next to nothing."""
 
 _OFFICIAL = r"(?:docker\.io/)?(?:library/|valkey/)?(?:redis|valkey)(?::[\w.-]+)?"
 _OUTSIDE = "/var/lib/envctl/redis"

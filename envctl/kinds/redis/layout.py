@@ -1,18 +1,16 @@
-"""Which of a server's logical databases is for what. Pure: the numbers stand in the server's settings too."""
+"""Which of a server's logical databases is for what."""
 
 from __future__ import annotations
 
-LIVE = 128
-"""Databases 0 to 127 are the tests': the environment's own, and one for each worker."""
+from envctl.kinds.redis.kind import DATABASES, LIVE
 
-BASELINE = 3 * LIVE
-"""Holds what a reset goes back to."""
+__all__ = ["BASELINE", "DATABASES", "LIVE", "NOTES", "banked", "spare"]
 
-NOTES = BASELINE + 1
+NOTES = DATABASES - 1
 """Holds what cannot stand beside the keys themselves: their TTLs, who is at work, what the baseline is."""
 
-DATABASES = NOTES + 1
-"""So many a server is started with. Those that are empty cost next to nothing."""
+BASELINE = NOTES - 1
+"""Holds what a reset goes back to."""
 
 
 def spare(number: int) -> int:
