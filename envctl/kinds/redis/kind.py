@@ -14,7 +14,7 @@ LIVE = 128
 """Logical databases 0 to 127 are the tests': the environment's own, and one for each worker."""
 
 DATABASES = 3 * LIVE + 2
-"""So many a server is started with; `layout` says what the others are for. Those that are empty cost next to nothing."""
+"""So many a server is started with; `layout` says what the others are for. Empty ones cost next to nothing."""
 
 _OFFICIAL = r"(?:docker\.io/)?(?:library/|valkey/)?(?:redis|valkey)(?::[\w.-]+)?"
 _OUTSIDE = "/var/lib/envctl/redis"
