@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from envctl.kinds.postgres.login import ServerError
 
 _SHOWN = 200
-_NO_TRANSACTION = "25001"
+NO_TRANSACTION = "25001"
+"""The SQLSTATE of a statement that is refused in a transaction."""
+
 _LABELS = {"D": "detail", "H": "hint", "q": "query", "W": "context"}
 _BY_COMMAND = 'or let another program do it: seed: {command: "…"}'
 
 # SQLSTATE and what the message holds → what helps. The first that fits counts.
 _HELP: tuple[tuple[str, str, str], ...] = (
-    (_NO_TRANSACTION, "VACUUM", "leave it out: ANALYZE does what a seed needs"),
-    (_NO_TRANSACTION, "CONCURRENTLY", "leave out CONCURRENTLY: nobody else writes to the table during a seed"),
-    (_NO_TRANSACTION, "", "put it into a file of its own: a single statement is run without a transaction"),
+    (NO_TRANSACTION, "VACUUM", "leave it out: ANALYZE does what a seed needs"),
+    (NO_TRANSACTION, "CONCURRENTLY", "leave out CONCURRENTLY: nobody else writes to the table during a seed"),
+    (NO_TRANSACTION, "", "put it into a file of its own: a single statement is run without a transaction"),
     ("2D000", "", "a file is one transaction, which nothing in it may end"),
     ("55P04", "", "put what adds the value into a file before: a file is one transaction"),
     ("42704", "unrecognized configuration", "the file was made for a newer PostgreSQL: use that, or remove the line"),

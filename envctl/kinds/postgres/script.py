@@ -24,7 +24,7 @@ def _run(string: bytes) -> re.Pattern[bytes]:
     """All of a statement up to a character that needs a closer look; it never ends within a word or a string."""
     parts = [
         rb"[^'\"$;/\\A-Za-z_\x80-\xff-]++",
-        rb"[eE]" + _ESCAPED + rb"(?:" + _NEXT_LINE + _ESCAPED + rb")*+",
+        rb"[eE]" + _ESCAPED + rb"(?:" + _NEXT_LINE + _ESCAPED + rb")*+(?!" + _NEXT_LINE + rb"')",
         rb"(?![eE]')[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*+",
         string,
         rb'"[^"]*+"',

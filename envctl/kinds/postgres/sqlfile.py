@@ -4,8 +4,8 @@ Many statements go to the server at once. An error has its position in what was 
 that were done; either way its line in the file is known.
 
 BEGIN, COMMIT and ROLLBACK of the file become savepoints of that transaction, so what the file rolls back is rolled
-back, and all else stays or goes together. A file of a single statement is run without a transaction of ours: so that
-may be one that allows none, as CREATE DATABASE.
+back, and all else stays or goes together. Only the single statement of a file may be one that allows no transaction, as
+CREATE DATABASE: it is run alone then.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class _Run:
         if self._open_at:
             cause = "the transaction that begins here does not end"
             raise Fault(cause, self._open_at, ["put COMMIT at the file's end, or remove BEGIN: a file is one anyway"])
-        if len(self._waiting) == 1 and not self._begun:
-            self._execute()
-        elif self._waiting or self._begun:
+        if len(self._waiting) == 1 and not self._begun and self._allows_no_transaction():
+            return
+        if self._waiting or self._begun:
             self._send()
             self._commit()
 
@@ -149,6 +149,27 @@ class _Run:
             return self._client.execute(query)
         except ServerError as error:
             raise _fault(error, query, sent) from None
+
+    def _allows_no_transaction(self) -> bool:
+        """Whether the only statement of the file is one that must stand alone; then it has been run alone."""
+        (statement,) = self._waiting
+        self._ensure_begun()
+        try:
+            self._client.execute(statement.text)
+        except ServerError as error:
+            if error.code != faults.NO_TRANSACTION:
+                raise _fault(error, statement.text, [statement]) from None
+        else:
+            self._waiting = []
+            return False
+        self._client.execute(b"ROLLBACK")
+        try:
+            self._client.execute(statement.text)
+        except ServerError as error:
+            fault = _fault(error, statement.text, [statement])
+            fault.rolled_back = False  # an index that is invalid, half of a VACUUM
+            raise fault from None
+        return True
 
     def _commit(self) -> None:
         try:

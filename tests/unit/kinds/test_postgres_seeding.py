@@ -157,6 +157,9 @@ def test_a_single_statement_needs_no_transaction(seed: Seed, ask: Ask) -> None:
     seed("create.sql", USERS)
     seed("index.sql", "-- alone\nCREATE INDEX CONCURRENTLY by_name ON users (name);\n/* done */ ;")
     seed("nothing.sql", "-- nothing\n")
+    with pytest.raises(SeedFailed) as caught:
+        seed("twice.sql", "CREATE UNIQUE INDEX CONCURRENTLY by_name ON users (name)")
+    assert not caught.value.subject["rolled_back"]
     assert ask("SELECT 1 FROM pg_class WHERE relname = 'by_name'") == [(1,)]
 
 
