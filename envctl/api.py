@@ -192,6 +192,37 @@ class Environment:
             self._resetting = environment.resetting(self._own(), progress=Silent())
         return self._resetting.reset(services, strategy=strategy)
 
+    def snapshot(self, name: str, *, replace: bool = False) -> None:
+        """Save what the services hold, each at one moment, under a name; tests go on meanwhile.
+
+        Args:
+            name: What it is called, in this project.
+            replace: Whether it may take the place of another.
+
+        Raises:
+            WouldOverwrite: There is one of this name.
+            DataFailed: It could not be saved.
+        """
+        from envctl import saved
+
+        saved.save(self._own(), name, replace=replace, progress=Silent())
+
+    def restore(self, name: str, *, only: Sequence[str] = ()) -> None:
+        """Put back what a snapshot holds, all of it or nothing. Open connections to Postgres are ended.
+
+        Args:
+            name: The snapshot.
+            only: Only these services; none for all that it holds.
+
+        Raises:
+            SnapshotNotFound: There is none of this name.
+            SnapshotInvalid: It is damaged, or does not fit this environment; nothing was changed.
+            DataFailed: It could not be restored.
+        """
+        from envctl import saved
+
+        saved.restore(self._own(), name, only=only, progress=Silent())
+
     def down(self) -> None:
         """Remove the environment now, whoever made it.
 

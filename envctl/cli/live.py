@@ -19,7 +19,7 @@ from envctl.host.terminal import escape
 
 FRAME_S = 0.1
 _ENDED = {"removing": "removed"}
-_COLORS = {"ready": output.GREEN, "removed": output.GREEN, "failed": output.RED}
+_COLORS = {**dict.fromkeys(("ready", "removed", "saved", "restored"), output.GREEN), "failed": output.RED}
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Live:
     def __init__(self, *, color: bool) -> None:
         symbols = output.unicode_terminal()
         self._color = color
-        self._marks = dict(zip(_COLORS, "✔✔✘" if symbols else "++x", strict=True))
+        self._marks = dict(zip(_COLORS, "✔✔✔✔✘" if symbols else "++++x", strict=True))
         self._frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏" if symbols else "|/-\\"
         self._still = "·" if symbols else "-"
         self._frame = 0

@@ -199,7 +199,7 @@ class Reader:
         if total > max_bytes:
             raise _invalid(
                 f"it says that it holds {total} bytes, and {max_bytes} are allowed",
-                fix=[f"--max-size {-(-total // 10**9)}g, if you trust it"],
+                fix=[f"--max-size {-(-total // 1024**3)}g, if you trust it"],
             )
 
 

@@ -18,7 +18,7 @@ from envctl.host import files, paths
 from envctl.host.snapshot_file import Manifest, Reader
 from envctl.plan import naming
 
-MAX_BYTES = 10 * 1000**3
+MAX_BYTES = 10 * 1024**3
 """How much a snapshot may hold, unpacked, unless it is said otherwise."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

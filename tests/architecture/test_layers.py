@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("doctor",),
     ("api", "reaper"),
     ("running_workers",),
-    ("running",),
+    ("running", "saved"),
     ("environment", "fleet"),
     ("artifacts", "preparing", "snapshots", "resetting", "lending", "workers", "reseeding"),
     ("maker", "inplace"),

@@ -61,6 +61,12 @@ LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = current_database()"""
 _OWNER = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
 
 
+def server(connection: Connection) -> str:
+    """Which server it is, in words. Raises DataFailed."""
+    with asking(connection, "ask for its version"), Client(connection, _LIMIT_S) as session:
+        return f"PostgreSQL {session.version}"
+
+
 # -- saving ------------------------------------------------------------------------------------------------------------
 
 

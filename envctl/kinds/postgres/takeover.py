@@ -22,12 +22,12 @@ _LOOK_AGAIN_S, _LEAVE_S = 0.005, 10.0
 
 def new_name(base: Connection) -> str:
     """Name of the database that is to take the place."""
-    return own_name(base.database or "", "_restore")
+    return own_name(base.database or "", "_envctl_restore")
 
 
 def old_name(base: Connection) -> str:
-    """Name of the database that had the place; a reset that exchanges databases uses, and clears, the same one."""
-    return own_name(base.database or "", "_old")
+    """Name of the database that had the place."""
+    return own_name(base.database or "", "_envctl_old")
 
 
 @contextmanager
