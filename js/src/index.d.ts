@@ -41,6 +41,45 @@ export interface Connection {
 /** A service that has a port. */
 export type Reachable = Connection & { readonly port: number; readonly url: string };
 
+/** What a reset of one service did. */
+export interface ResetReport {
+  readonly service: string;
+  /** `tables`, `template`, `copy`, `flush` (Redis) or `sessions` (of a WebSocket server). */
+  readonly strategy: string;
+  /** How many tables, keys or sessions. */
+  readonly changed: number;
+  readonly duration_ms: number;
+  readonly note: string;
+}
+
+/** Which database is made. All of it is optional. */
+export interface DatabaseOptions {
+  /** Its name; by default one that nobody else has. */
+  name?: string | undefined;
+  /** Which Postgres; by default the first. */
+  service?: string | undefined;
+  /** Whether one of that name that was made so goes first. */
+  replace?: boolean | undefined;
+}
+
+/** A database of one's own. */
+export interface Database extends Connection {
+  readonly kind: "postgres";
+  readonly port: number;
+  readonly url: string;
+  readonly user: string;
+  readonly password: string;
+  readonly database: string;
+  /** Those variables of the environment that are others with this database: `DATABASE_URL`, `PGDATABASE`, … */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Puts it back to what it held when it was new, whoever is connected. Takes milliseconds. */
+  reset(): Promise<void>;
+  /** Removes it, and ends its connections. */
+  drop(): Promise<void>;
+  /** `await using database = await environment.database()` */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
 /** An environment that is ready. */
 export interface Environment {
   readonly name: string;
@@ -58,6 +97,13 @@ export interface Environment {
   readonly variables: Readonly<Record<string, string>>;
   /** Phases of the `up`, milliseconds. */
   readonly timings: Readonly<Record<string, number>>;
+  /**
+   * Puts the data of services (of all, without names) back to what they were seeded with; connections stay open. The
+   * first call starts a program that stays until `close()`, so that later ones take milliseconds.
+   */
+  reset(...services: string[]): Promise<ResetReport[]>;
+  /** Makes a database: a copy of the seeded baseline, else of what the environment's own holds. Goes with `close()`. */
+  database(options?: DatabaseOptions): Promise<Database>;
   /**
    * Ends this use of the environment, and removes it if it was brought up for such a use and nobody else has one.
    * What was up before stays. Calling it again does nothing.

@@ -1,5 +1,7 @@
-import { commandOf, run } from "./command.js";
-import { EnvctlError } from "./error.js";
+import { commandOf, option, run } from "./command.cjs";
+import { Conversation } from "./conversation.cjs";
+import { Databases } from "./database.cjs";
+import { EnvctlError } from "./error.cjs";
 
 export { EnvctlError };
 
@@ -21,8 +23,9 @@ export async function up(options = {}) {
   const begin = ["up", ...(keep ? [] : [session]), ...(fresh ? ["--fresh"] : []), ...which, ...how, "--format=json"];
   return inTurn(async () => {
     const report = await run(command, begin, { cwd, undo: end });
-    const env = { ...process.env, ENVCTL_SESSION: report.session };
-    return new Environment(report, keep ? undefined : () => run(command, end, { cwd, env }));
+    const env = { ...process.env, ...(report.session && { ENVCTL_SESSION: report.session }) };
+    const means = { command, which, how: { cwd, env } };
+    return new Environment(report, means, keep ? undefined : () => run(command, end, { cwd, env }));
   });
 }
 
@@ -33,10 +36,6 @@ function inTurn(task) {
   return done;
 }
 
-function option(name, value) {
-  return value === undefined ? [] : [`--${name}=${value}`]; // in one argument, so that no value is taken for an option
-}
-
 function duration(timeout) {
   return typeof timeout === "number" ? `${timeout}ms` : timeout;
 }
@@ -44,8 +43,10 @@ function duration(timeout) {
 class Environment {
   #end;
   #closed;
+  #resets;
+  #databases;
 
-  constructor(report, end) {
+  constructor(report, { command, which, how }, end) {
     this.name = report.environment;
     this.project = report.project;
     this.branch = report.branch;
@@ -54,6 +55,8 @@ class Environment {
     this.variables = Object.freeze({ ...report.variables, ...(report.session && { ENVCTL_SESSION: report.session }) });
     this.timings = Object.freeze(report.timings_ms);
     this.#end = end;
+    this.#resets = new Conversation([...command, "reset", "--stdin", ...which], how);
+    this.#databases = new Databases(command, which, how);
     shared.uses.set(this.name, (shared.uses.get(this.name) ?? 0) + 1);
     Object.freeze(this);
   }
@@ -80,6 +83,17 @@ class Environment {
     throw new EnvctlError({ code: "NO_SERVICE", exit: 66, message, fix });
   }
 
+  /** Puts the data of services (of all, without names) back to what they were seeded with. */
+  async reset(...services) {
+    const { reset } = await this.#resets.ask(services.join(" "));
+    return reset;
+  }
+
+  /** A database of one's own: a copy of the seeded baseline, else of what the environment's own database holds. */
+  database(options) {
+    return this.#databases.create(options);
+  }
+
   /** Ends this use of it. Removes it, if it was made for such a use and nobody else has one. Again does nothing. */
   close() {
     this.#closed ??= inTurn(() => this.#leave());
@@ -87,6 +101,7 @@ class Environment {
   }
 
   async #leave() {
+    await Promise.all([this.#resets.close(), this.#databases.close()]);
     const others = shared.uses.get(this.name) - 1;
     shared.uses.set(this.name, others);
     if (others === 0) {

@@ -109,6 +109,60 @@ test("services are found by name and by kind, without their passwords where they
   await environment.close();
 });
 
+test("resets are lines to one program that stays, and an error is the answer to its own line", async (t) => {
+  const code = `
+    if (args[0] === "reset") {
+      require("readline").createInterface(process.stdin).on("line", (line) => {
+        print(line === "bad" ? { error } : line === "die" ? process.exit(3) : { reset: [{ service: line }] });
+      }).on("close", () => note("ended"));
+    } else {
+      print(report);
+    }`;
+  const { command, said } = standIn(t, code);
+  const environment = await up({ command, name: "b" });
+
+  const answers = await Promise.allSettled(["one", "bad", ""].map((service) => environment.reset(service)));
+  assert.deepEqual(answers[0].value, [{ service: "one" }]);
+  assert.equal(answers[1].reason.code, "SERVICE_EXITED");
+  assert.deepEqual(answers[2].value, [{ service: "" }]);
+  await assert.rejects(environment.reset("die"), { code: "NO_ANSWER", message: /ended with code 3/ });
+  assert.deepEqual(await environment.reset("again"), [{ service: "again" }]);
+  await environment.close();
+
+  const reset = ["reset", "--stdin", "--name=b"];
+  assert.deepEqual(said().slice(1), [reset, reset, "ended", END]);
+});
+
+test("databases are made, put back and removed by name; what is left goes at the end", async (t) => {
+  const code = `
+    const made = { database: args.at(-1), service: "postgres", host: "127.0.0.1", port: 20431, password: "secret" };
+    if (args.includes("--stdin")) {
+      require("readline").createInterface(process.stdin).on("line", (line) => (note(line), print({})));
+    } else {
+      print(args[0] === "db" ? { ...made, variables: { PGDATABASE: made.database } } : report);
+    }`;
+  const { command, said } = standIn(t, code);
+  const environment = await up({ command });
+
+  const own = await environment.database({ name: "--own", replace: true, service: "other" });
+  await environment.database({ name: "left" });
+  await own.reset();
+  await own.drop();
+  await environment.close();
+
+  assert.deepEqual({ ...own.variables }, { PGDATABASE: "--own" });
+  assert.doesNotMatch(inspect(own), /secret/);
+  assert.deepEqual(said().slice(1), [
+    ["db", "create", "--replace", "--service=other", "--format=json", "--", "--own"],
+    ["db", "create", "--format=json", "--", "left"],
+    ["db", "reset", "--stdin", "--service=other"],
+    "--own",
+    ["db", "drop", "--service=other", "--format=json", "--", "--own"],
+    ["db", "drop", "--format=json", "--", "left"],
+    END,
+  ]);
+});
+
 test("an error of envctl's reads as on its command line, and steers no terminal", async (t) => {
   const told = await up(standIn(t, `console.error("a line before it"); fail(error)`)).catch((error) => error);
 

@@ -67,6 +67,20 @@ def test_vitest(project: Project) -> None:
     project.assert_nothing_left()
 
 
+def test_each_worker_of_vitest_has_a_database_of_its_own(project: Project) -> None:
+    """Two files at once find what was made for all, and each test what its file began with."""
+    same = (project.root / "test/workers/orders.test.ts").read_text()
+    project.write("test/workers/same.test.ts", same)
+    project.up()
+    out = shell(project, "npx vitest run --config vitest.workers.config.ts")
+    assert re.search(r"Tests +6 passed", out), out
+    query = "SELECT datname FROM pg_database WHERE datname LIKE 'worker%'"
+    left = project.run("psql", "-Atc", query, check=True).out.split()
+    project.run("db", "create", "next", check=True)
+    assert left
+    assert project.run("psql", "-Atc", query, check=True).out == "", "what ended runs have left goes with the next one"
+
+
 def test_an_environment_that_is_up_is_used_and_left(project: Project) -> None:
     """Within `envctl run` there is the run's environment alone, and one that was up before stays as it was."""
     project.write(
@@ -85,7 +99,22 @@ def test_an_environment_that_is_up_is_used_and_left(project: Project) -> None:
 
 
 def test_jest(project: Project) -> None:
-    """Jest's set-up and teardown bring up and remove."""
+    """Jest's set-up and teardown bring up and remove; its workers have databases of their own."""
+    shell(project, str(jest()))
+    project.assert_nothing_left()
+    config = (project.root / "jest.config.cjs").read_text()
+    project.write("jest.config.cjs", config.replace("testMatch", 'setupFiles: ["envctl/jest-worker"], testMatch'))
+    project.write(
+        "test/orders.spec.cjs",
+        """const { workerDatabase } = require("envctl/worker");
+        test("its own, and as new", async () => {
+          const own = await workerDatabase();
+          expect(process.env.DATABASE_URL).toBe(own.url);
+          expect(own.database).toMatch(/^worker1_/);
+          await own.reset();
+        });
+        """,
+    )
     shell(project, str(jest()))
     project.assert_nothing_left()
 
@@ -94,6 +123,8 @@ def test_environments_in_code(project: Project) -> None:
     """`up` gives what it says, `close` ends that use and no other, and what is not closed goes with the process."""
     out = shell(project, "npx tsx look.ts")
     assert re.fullmatch(r"\[ \{ name: 'app' \} \]\n2\d{4} /ws ws://127\.0\.0\.1:2\d{4}/ws\?token=\w+\n", out), out
+    project.assert_nothing_left()
+    assert shell(project, "npx tsx data.ts") == "redis flush\n"
     project.assert_nothing_left()
     project.config("services: {redis: {}}")
     project.write(

@@ -1,10 +1,12 @@
+"use strict";
+
 // What `envctl/host/terminal.py` calls unsafe: characters that steer a terminal, reorder text or hide in it.
 // A service's log lines are in an error's evidence, so they reach a terminal through here.
 const UNSAFE =
   /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff\u{e0000}-\u{e007f}]/gu;
 
 /** An error of envctl's, told as its command line tells it. */
-export class EnvctlError extends Error {
+class EnvctlError extends Error {
   constructor(details) {
     super(text(details));
     // Where in this package it was noticed explains nothing.
@@ -16,7 +18,7 @@ export class EnvctlError extends Error {
 Object.defineProperty(EnvctlError.prototype, "name", { value: "EnvctlError" });
 
 /** The error that a call of envctl has printed as JSON, or one that says that it printed none. */
-export function errorOf(call, ended, stderr) {
+function errorOf(call, ended, stderr) {
   const how = ended.signal ?? `code ${ended.code}`;
   const printed = stderr.split("\n").findLast((line) => line.startsWith('{"error"'));
   const details = printed === undefined ? undefined : parsed(printed);
@@ -68,3 +70,5 @@ function visible(character) {
   const [letter, width] = code < 0x100 ? ["x", 2] : code < 0x10000 ? ["u", 4] : ["U", 8];
   return `\\${letter}${digits.padStart(width, "0")}`;
 }
+
+module.exports = { EnvctlError, errorOf };

@@ -1,7 +1,9 @@
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { resolve } from "node:path";
-import { EnvctlError, errorOf } from "./error.js";
+"use strict";
+
+const { spawn, spawnSync } = require("node:child_process");
+const { existsSync } = require("node:fs");
+const { resolve } = require("node:path");
+const { EnvctlError, errorOf } = require("./error.cjs");
 
 const STDOUT_LIMIT = 16 * 1024 * 1024;
 const STDERR_LIMIT = 1024 * 1024;
@@ -10,7 +12,7 @@ const PATIENCE_MS = 3000;
 const UNDO_LIMIT_MS = 60_000;
 
 /** The program and its first arguments: as given, else from ENVCTL_COMMAND, else `envctl`. */
-export function commandOf(command = process.env.ENVCTL_COMMAND || "envctl") {
+function commandOf(command = process.env.ENVCTL_COMMAND || "envctl") {
   const [program = "envctl", ...first] = typeof command === "string" ? command.split(/\s+/).filter(Boolean) : command;
   return [program.includes("/") ? resolve(program) : program, ...first];
 }
@@ -28,7 +30,7 @@ export function commandOf(command = process.env.ENVCTL_COMMAND || "envctl") {
  * @param {string[]} [how.undo] For a call that a signal is to end: arguments of the one that removes what it began.
  * @returns What it printed, parsed.
  */
-export async function run(command, args, { cwd, env, undo }) {
+async function run(command, args, { cwd, env, undo }) {
   const [program, ...first] = command;
   const child = spawn(program, [...first, ...args], { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
   const stdout = collect(child.stdout, STDOUT_LIMIT, () => child.kill());
@@ -49,6 +51,10 @@ export async function run(command, args, { cwd, env, undo }) {
     throw errorOf([...command, ...args].join(" "), ended, stderr());
   }
   return printed;
+}
+
+function option(name, value) {
+  return value === undefined ? [] : [`--${name}=${value}`]; // in one argument, so that no value is taken for an option
 }
 
 /** Keeps the last `limit` bytes of a stream; the function it returns gives them as text. */
@@ -132,3 +138,5 @@ function notStarted(error, program, cwd) {
     ],
   });
 }
+
+module.exports = { collect, commandOf, endOf, notStarted, option, run, STDERR_LIMIT };
