@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from envctl.errors import DataFailed
+from envctl.host.clock import monotonic_s
 from envctl.kinds.postgres.asking import LIMIT_S, asking, prepare
 from envctl.kinds.postgres.baseline_swap import baseline_name, drop_all, make_spare
 from envctl.kinds.postgres.client import Client
@@ -10,6 +14,8 @@ from envctl.kinds.postgres.resetter import Resetter
 from envctl.kinds.postgres.tracking import forget, instrument
 from envctl.kinds.postgres.transfer import Inside
 from envctl.model import Connection, ResetReport, ResetStrategy
+
+_COPY_MS = "UPDATE envctl.meta SET copy_ms = %s"
 
 __all__ = ["Resetter", "baseline_name", "instrument", "reset", "take"]
 
@@ -30,13 +36,18 @@ def take(connection: Connection, strategy: ResetStrategy, inside: Inside) -> Non
     drop_all(connection, template)
     try:
         instrument(connection, template, strategy)
-        _settle(databases.make_template(template, inside))
+        began_s = monotonic_s()
+        made = databases.make_template(template, inside)
+        copy_ms = (monotonic_s() - began_s) * 1000
+        _settle(made, copy_ms)
         databases.seal(template)
         if strategy == "template":
             make_spare(connection, template)
+        _write_down(connection, copy_ms)
     except BaseException:
-        drop_all(connection, template)
-        forget(connection)
+        with suppress(DataFailed):  # the first error is the one to be told
+            drop_all(connection, template)
+            forget(connection)
         raise
 
 
@@ -59,9 +70,23 @@ def reset(connection: Connection, strategy: ResetStrategy | None = None) -> Rese
         resetter.close()
 
 
-def _settle(template: Connection) -> None:
+def _settle(template: Connection, copy_ms: float) -> None:
     """Make a copy what it was copied for: somebody may have written between the two."""
     with asking(template, "finish the baseline's template"), Client(template, LIMIT_S) as client:
         prepare(client)
-        if client.rows("SELECT strategy FROM envctl.meta") != [("template",)]:
-            client.rows("SELECT * FROM envctl.reset()")
+        client.rows(_COPY_MS, str(copy_ms))
+        if client.rows("SELECT strategy FROM envctl.meta") == [("template",)]:
+            return
+        ((outcome, _, note),) = client.rows("SELECT * FROM envctl.reset()")
+        if outcome != "done":
+            raise DataFailed(
+                "the baseline could not be remembered",
+                cause=note,
+                fix=["take it while nobody changes the schema"],
+                subject={"service": template.service, "database": template.database},
+            )
+
+
+def _write_down(connection: Connection, copy_ms: float) -> None:
+    with asking(connection, "write down how long a copy takes"), Client(connection, LIMIT_S) as client:
+        client.rows(_COPY_MS, str(copy_ms))

@@ -12,7 +12,11 @@
 
 CREATE SCHEMA envctl;
 
-CREATE TABLE envctl.meta (template text NOT NULL, strategy text NOT NULL, why text NOT NULL, version integer NOT NULL);
+-- `copy_ms`: how long a copy of the whole takes; `slow`: how many resets in a row took much longer than that.
+CREATE TABLE envctl.meta (
+    template text NOT NULL, strategy text NOT NULL, why text NOT NULL, version integer NOT NULL,
+    copy_ms double precision, slow integer NOT NULL DEFAULT 0
+);
 
 -- One row that tells its own place: it does not in a copy that was dumped and read back, whose rows are all new.
 CREATE TABLE envctl.marker (self xid NOT NULL, place oid NOT NULL);
@@ -236,7 +240,8 @@ BEGIN
         EXECUTE one.hush;
     END IF;
     IF one.kind = 'm' THEN  -- nothing but a query may fill such a view, and a query need not give what it gave then
-        UPDATE pg_catalog.pg_class SET relkind = 'r', relhasrules = false WHERE oid = one.rel;
+        UPDATE pg_catalog.pg_class SET relkind = 'r', relhasrules = false, relispopulated = true
+            WHERE oid = one.rel;
         EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', one.name);
     END IF;
     fill := format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE SELECT %s FROM (%s) b', one.name,

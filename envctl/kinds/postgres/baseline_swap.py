@@ -31,19 +31,34 @@ def names_of(database: str) -> tuple[str, str, str]:
     return own_name(database, "_spare1"), own_name(database, "_spare0"), own_name(database, "_old")
 
 
-def make_spare(connection: Connection, template: str) -> None:
-    """Have a copy of the template ready, and nothing left over of earlier swaps. Raises DataFailed."""
+def is_there(connection: Connection, name: str) -> bool:
+    """Whether a server has a database. Raises DataFailed."""
+    return name in Databases(connection).names(name)
+
+
+def make_spare(connection: Connection, template: str, chosen: str = "") -> None:
+    """Have a copy of the template ready, and nothing left over of earlier swaps.
+
+    Args:
+        connection: The database whose place it is to take.
+        template: A sealed one.
+        chosen: Why resets are to go by copies from now on; written down in each.
+
+    Raises:
+        DataFailed: It could not be made.
+    """
     with _alone(connection) as client:
         _clear(client, connection)
-        _make_spare(client, connection, template)
+        _make_spare(client, connection, template, chosen)
 
 
-def swap(connection: Connection, template: str, *, tidy: bool = True) -> None:
+def swap(connection: Connection, template: str, chosen: str = "", *, tidy: bool = True) -> None:
     """Put a copy of the template in the place of a database; whoever is connected to that is sent away.
 
     Args:
         connection: The database.
         template: A sealed one.
+        chosen: As for `make_spare`.
         tidy: Whether the database that was there is removed now, and not by the next call.
 
     Raises:
@@ -53,7 +68,7 @@ def swap(connection: Connection, template: str, *, tidy: bool = True) -> None:
     spare, _, old = names_of(name)
     with _alone(connection) as client:
         _clear(client, connection)
-        _make_spare(client, connection, template)
+        _make_spare(client, connection, template, chosen)
         away = f"ALTER DATABASE {identifier(name)} RENAME TO {identifier(old)};" if _exists(client, name) else ""
         renames = f"{away} ALTER DATABASE {identifier(spare)} RENAME TO {identifier(name)}"
         deadline_s = monotonic_s() + _LEAVE_S
@@ -83,10 +98,14 @@ def _clear(client: Client, connection: Connection) -> None:
             client.rows(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
 
 
-def _make_spare(client: Client, connection: Connection, template: str) -> None:
+def _make_spare(client: Client, connection: Connection, template: str, chosen: str) -> None:
     spare, unfinished, _ = names_of(connection.database or "")
     if not _exists(client, spare):
-        Databases(connection, LIMIT_S).clone(template, unfinished)
+        made = Databases(connection, LIMIT_S).clone(template, unfinished)
+        if chosen:
+            with Client(made, LIMIT_S) as inside:
+                inside.rows("UPDATE envctl.meta SET strategy = 'template', why = %s", chosen)
+            _send_away(client, unfinished, monotonic_s() + _LEAVE_S)
         client.rows(f"ALTER DATABASE {identifier(unfinished)} RENAME TO {identifier(spare)}")
 
 
@@ -96,9 +115,7 @@ def _exists(client: Client, name: str) -> bool:
 
 def _replaced(client: Client, name: str, renames: str, deadline_s: float) -> bool:
     """Whether the renames could be done; false when somebody came in between."""
-    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-    while client.rows(end, name) and monotonic_s() < deadline_s:
-        sleep_s(_PAUSE_S)  # a backend takes a moment to end; Postgres itself would look again only after 100 ms
+    _send_away(client, name, deadline_s)
     try:
         client.rows(renames)
     except ServerError as error:
@@ -106,3 +123,9 @@ def _replaced(client: Client, name: str, renames: str, deadline_s: float) -> boo
             raise
         return False
     return True
+
+
+def _send_away(client: Client, name: str, deadline_s: float) -> None:
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    while client.rows(end, name) and monotonic_s() < deadline_s:
+        sleep_s(_PAUSE_S)  # a backend takes a moment to end; Postgres itself would look again only after 100 ms

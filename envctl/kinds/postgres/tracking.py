@@ -8,7 +8,7 @@ from envctl.kinds.postgres.asking import LIMIT_S, asking, prepare
 from envctl.kinds.postgres.client import Client, literal
 from envctl.model import Connection, ResetStrategy
 
-_VERSION = 1
+VERSION = 1
 _AT_ONCE = 200  # tables that get triggers in one transaction: each lock takes room that is limited
 _MOST_ROWS, _MOST_BYTES = 1000, 256 * 1024  # of a table whose rows are remembered as text, beside others
 # How it is seen that a sequence has moved: since 18 one function tells all of its state.
@@ -17,7 +17,7 @@ _MOVED_OLDER = (
     "pg_sequence_last_value(s.seq) IS DISTINCT FROM CASE WHEN s.called THEN s.last END"
     " OR NOT s.called AND envctl.state_of(s.seq) IS DISTINCT FROM ROW(s.last, s.called)"
 )
-_META = "INSERT INTO envctl.meta VALUES (%s, %s, %s, %s);"
+_META = "INSERT INTO envctl.meta (template, strategy, why, version) VALUES (%s, %s, %s, %s);"
 _EVENTS = """
 CREATE EVENT TRIGGER envctl_command ON ddl_command_end EXECUTE FUNCTION envctl.note_command();
 CREATE EVENT TRIGGER envctl_drop ON sql_drop EXECUTE FUNCTION envctl.note_drop();
@@ -50,7 +50,7 @@ def instrument(connection: Connection, template: str, strategy: ResetStrategy) -
         by_tables = superuser and strategy != "template"
         script = Path(__file__).with_name("baseline.sql").read_text("utf-8")
         client.rows(script.replace("{changed}", _MOVED if client.version == 18 else _MOVED_OLDER))
-        meta = _META % tuple(map(literal, (template, strategy if by_tables else "template", why, str(_VERSION))))
+        meta = _META % tuple(map(literal, (template, strategy if by_tables else "template", why, str(VERSION))))
         if by_tables:
             while client.rows(f"SELECT envctl.arm({_AT_ONCE})") == [(str(_AT_ONCE),)]:
                 pass
