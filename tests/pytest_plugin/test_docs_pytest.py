@@ -29,5 +29,5 @@ def test_every_fixture_is_told() -> None:
     text = PAGE.read_text("utf-8")
     fixtures = [name for name, value in vars(pytest_plugin).items() if hasattr(value, "_fixture_function")]
     public = [name for name in fixtures if not name.startswith("_")]
-    assert len(public) == 19
+    assert len(public) == 21
     assert [name for name in (*public, "--envctl-keep", "--envctl-fresh", "--envctl-engine") if name not in text] == []
