@@ -2,7 +2,8 @@
 
 It is kept in a database of its own, beyond those that tests use, with the TTLs beside it. A reset copies it inside the
 server. A small one at one moment; a large one is built beside, a few thousand keys at a time, so that others are served
-meanwhile, and then takes the place of what is there. A second copy outlives `FLUSHALL` (see `second`).
+meanwhile, and then takes the place of what is there; who resets again and again has it built ahead (see `building`). A
+second copy outlives `FLUSHALL` (see `second`).
 
 Where no baseline was ever taken, it is taken to be empty: nothing was ever put into such a server on purpose.
 """
@@ -15,6 +16,7 @@ from envctl.errors import NoBaseline, ResetBlocked
 from envctl.host import clock
 from envctl.kinds.contents import Inside
 from envctl.kinds.redis import proof, scripts, second
+from envctl.kinds.redis.building import Ahead, build, finish
 from envctl.kinds.redis.layout import LIVE
 from envctl.kinds.redis.link import LIMIT_S, Link, explained, failed
 from envctl.model import Connection, ResetReport, ResetStrategy
@@ -97,9 +99,17 @@ class Resetter:
         self._connection = connection
         self._number = _number(connection)
         self._link: Link | None = None
+        self._ahead: Ahead | None = None
+        self._built = 0  # large baselines so far
 
     def close(self) -> None:
         """End the connection; a later reset makes another."""
+        self._hang_up()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.stop()
+
+    def _hang_up(self) -> None:
         link, self._link = self._link, None
         if link is not None:
             link.close()
@@ -113,10 +123,10 @@ class Resetter:
             except ConnectionError:
                 if self._link is None:
                     raise
-                self.close()
+                self._hang_up()
                 strategy, changed, note = self._try()
             except BaseException:
-                self.close()  # an answer may still be under way
+                self._hang_up()  # an answer may still be under way
                 raise
         took_ms = (clock.monotonic_s() - began_s) * 1000
         return ResetReport(self._connection.service, strategy, changed, round(took_ms, 3), note)
@@ -130,15 +140,29 @@ class Resetter:
                 link.close()
                 raise
             self._link = link
-        return _Reset(self._link, self._connection, self._number).run()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.wait()
+        one = _Reset(self._link, self._connection, self._number)
+        done = one.run()
+        if one.large_id:
+            self._built += 1
+            if self._built > 1:  # not for a single reset
+                self._ahead = Ahead(self._connection, self._number, one.large_id)
+        return done
 
 
 class _Reset:
-    """One reset."""
+    """One reset.
+
+    Attributes:
+        large_id: The baseline's id, if it is a large one.
+    """
 
     def __init__(self, link: Link, connection: Connection, number: int) -> None:
         self._link, self._connection, self._number = link, connection, number
         self._note = ""
+        self.large_id = ""
 
     def run(self) -> tuple[str, int, str]:
         """How, how many keys, and what people should know."""
@@ -147,13 +171,14 @@ class _Reset:
             if clock.monotonic_s() > until_s:
                 raise self._blocked()
             said, size, *more = self._link.texts(scripts.RESET, self._number, AT_ONCE)
+            self.large_id = more[0] if more else ""
             if said == "done":
                 return COPY, int(size), self._note
             if said == "none":
                 if not self._healed():
                     self._link.run(scripts.EMPTY, self._number)
                     return FLUSH, 0, "no baseline was ever taken"
-            elif self._built(more[0]):
+            elif self._built(self.large_id):
                 return COPY, int(size), self._note
 
     def _healed(self) -> bool:
@@ -195,19 +220,11 @@ class _Reset:
 
     def _built(self, baseline_id: str) -> bool:
         """Build it beside and put it in its place; False where something came between, so that it has to begin anew."""
-        token, link = os.urandom(8).hex(), self._link
-        if not link.run(scripts.BEGIN, self._number, token):
+        token = build(self._link, self._number, baseline_id)
+        if token is None:
             clock.sleep_s(_PAUSE_S)
             return False
-        cursor = "0"
-        while True:
-            (cursor,) = link.texts(scripts.BUILD, self._number, token, baseline_id, cursor)
-            if cursor == "lost":
-                return False
-            if cursor == "0":
-                break
-        with link.patiently():
-            return link.texts(scripts.FINISH, self._number, token, baseline_id) == ["1"]
+        return finish(self._link, self._number, baseline_id, token)
 
 
 def _number(connection: Connection) -> int:

@@ -18,7 +18,8 @@ from zlib import crc32
 
 from envctl.errors import SnapshotInvalid
 from envctl.kinds.contents import Inside
-from envctl.kinds.redis import frozen, scripts
+from envctl.kinds.redis import dump_scripts as scripts
+from envctl.kinds.redis import frozen
 from envctl.kinds.redis.client import ReplyError
 from envctl.kinds.redis.frozen import Malformed, Record
 from envctl.kinds.redis.layout import LIVE, banked

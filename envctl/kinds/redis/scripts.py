@@ -6,10 +6,10 @@ another database, under `ttl:NAME` and `fields:NAME`. To *thaw* is the way back:
 
 from __future__ import annotations
 
-from envctl.kinds.redis.layout import BASELINE, LIVE, NOTES, banked, spare
+from envctl.kinds.redis.layout import BASELINE, LIVE, NOTES, spare
 from envctl.kinds.redis.link import Script
 
-_COMMON = f"""
+COMMON = f"""
 local NOTES, BASELINE, LIVE = '{NOTES}', '{BASELINE}', {LIVE}
 local function use(number) redis.call('SELECT', number) end
 
@@ -75,8 +75,8 @@ local function age(name, to)
 end
 """
 
-_FREEZE = (
-    _COMMON
+FREEZE = (
+    COMMON
     + """
 local function counted(database)
   local line = string.match(redis.call('INFO', 'keyspace'), 'db' .. database .. ':([^\\r\\n]*)') or ''
@@ -135,7 +135,7 @@ end
 # -- the baseline ------------------------------------------------------------------------------------------------------
 
 TAKE = Script(
-    _FREEZE
+    FREEZE
     + """
 -- DATABASE, ID: what the database holds becomes the baseline of that id. Returns how many keys.
 use(NOTES)
@@ -148,7 +148,7 @@ return count
 )
 
 _BASELINE = (
-    _COMMON
+    COMMON
     + """
 -- The baseline's id and number of keys; nothing where it is not there, or not whole.
 local function baseline()
@@ -162,13 +162,33 @@ end
 """
 )
 
+_SPARE = f"""
+local SPARE = tostring(tonumber(ARGV[1]) + {spare(0)})
+
+-- What was built takes the place of what is there, which is thrown away beside.
+local function put_in_place()
+  age('baseline', SPARE)
+  redis.call('SWAPDB', ARGV[1], SPARE)
+  clear(SPARE)
+end
+"""
+
 RESET = Script(
     _BASELINE
+    + _SPARE
     + """
--- DATABASE, MOST: put the baseline into the database, unless it has more than so many keys.
+-- DATABASE, MOST: put the baseline into the database, unless it has more than so many keys and was not built already.
 local id, size = baseline()
 if not id then return {'none', size} end
-if size > tonumber(ARGV[2]) then return {'large', size, id} end
+if size > tonumber(ARGV[2]) then
+  use(NOTES)
+  if redis.call('GET', 'ready:' .. ARGV[1]) ~= id then return {'large', size, id} end
+  redis.call('DEL', 'ready:' .. ARGV[1])
+  use(SPARE)
+  if redis.call('DBSIZE') ~= size then return {'large', size, id} end
+  put_in_place()
+  return {'done', size, id}
+end
 clear(ARGV[1])
 if size > 0 then
   each_key(BASELINE, function(keys) copy(keys, BASELINE, ARGV[1]) end)
@@ -179,21 +199,23 @@ return {'done', size}
 )
 
 BEGIN = Script(
-    _COMMON
-    + f"""
+    COMMON
+    + _SPARE
+    + """
 -- DATABASE, TOKEN: begin to build its next content in its spare one; 0 while somebody else is at it.
 use(NOTES)
 if not redis.call('SET', 'building:' .. ARGV[1], ARGV[2], 'NX', 'PX', 30000) then return 0 end
-clear(tonumber(ARGV[1]) + {spare(0)})
+redis.call('DEL', 'ready:' .. ARGV[1])
+clear(SPARE)
 return 1
 """
 )
 
 _MINE = (
     _BASELINE
-    + f"""
+    + _SPARE
+    + """
 -- Whether we are still the one who builds, and the baseline is still the same.
-local SPARE = tostring(tonumber(ARGV[1]) + {spare(0)})
 local function mine()
   if baseline() ~= ARGV[3] then return false end
   use(NOTES)
@@ -207,10 +229,10 @@ end
 BUILD = Script(
     _MINE
     + """
--- DATABASE, TOKEN, ID, CURSOR: copy the next keys; the next cursor, or "lost".
+-- DATABASE, TOKEN, ID, CURSOR, COUNT: copy the next keys; the next cursor, or "lost".
 if not mine() then return 'lost' end
 use(BASELINE)
-local found = redis.call('SCAN', ARGV[4], 'COUNT', 2000)
+local found = redis.call('SCAN', ARGV[4], 'COUNT', ARGV[5])
 copy(found[2], BASELINE, SPARE)
 return found[1]
 """
@@ -219,18 +241,41 @@ return found[1]
 FINISH = Script(
     _MINE
     + """
--- DATABASE, TOKEN, ID: put what was built in its place; what was there is thrown away beside. 1, or "lost".
+-- DATABASE, TOKEN, ID: put what was built in its place. 1, or "lost".
 if not mine() then return 'lost' end
-age('baseline', SPARE)
-redis.call('SWAPDB', ARGV[1], SPARE)
-clear(SPARE)
+put_in_place()
 use(NOTES)
 redis.call('DEL', 'building:' .. ARGV[1])
 return 1
 """
 )
 
-EMPTY = Script(_COMMON + "clear(ARGV[1]) return 1  -- DATABASE")
+KEEP_READY = Script(
+    _MINE
+    + """
+-- DATABASE, TOKEN, ID: what was built waits for the next reset. 1, or "lost".
+if not mine() then return 'lost' end
+redis.call('SET', 'ready:' .. ARGV[1], ARGV[3])
+redis.call('DEL', 'building:' .. ARGV[1])
+return 1
+"""
+)
+
+GIVE_UP = Script(
+    COMMON
+    + _SPARE
+    + """
+-- DATABASE, TOKEN: throw away what was built, unless somebody else is at it.
+use(NOTES)
+local holder = redis.call('GET', 'building:' .. ARGV[1])
+if holder and holder ~= ARGV[2] then return 0 end
+redis.call('DEL', 'building:' .. ARGV[1], 'ready:' .. ARGV[1])
+clear(SPARE)
+return 1
+"""
+)
+
+EMPTY = Script(COMMON + "clear(ARGV[1]) return 1  -- DATABASE")
 
 AGES = Script(
     _BASELINE
@@ -287,104 +332,5 @@ for at, one in ipairs(found) do
   one[3] = redis.call('HGET', 'fields:' .. ARGV[2], ARGV[at + 3])
 end
 return found
-"""
-)
-
-# -- snapshots ---------------------------------------------------------------------------------------------------------
-
-LOCK = Script(
-    f"""
--- TOKEN: 1 where nobody else writes or reads a snapshot, or it is us.
-redis.call('SELECT', '{NOTES}')
-local holder = redis.call('GET', 'snapshot')
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', 'snapshot', ARGV[1], 'PX', 60000)
-return 1
-"""
-)
-
-_BANK = f"""
-local function bank(number) return tostring(number + {banked(0)}) end
-local function noted(number) return 'bank' .. number end
-local function empty_bank()
-  for number = 0, LIVE - 1 do
-    clear(bank(number))
-    forget(noted(number))
-  end
-end
-"""
-
-SAVE = Script(
-    _FREEZE
-    + _BANK
-    + """
--- All that the databases hold now is frozen: a list of number and count of each that holds something.
-empty_bank()
-local saved = {}
-for number = 0, LIVE - 1 do
-  local count = freeze(tostring(number), bank(number), noted(number))
-  if count > 0 then
-    saved[#saved + 1] = number
-    saved[#saved + 1] = count
-  end
-end
-return saved
-"""
-)
-
-CLEAR = Script(
-    _COMMON
-    + _BANK
-    + """
--- TOKEN: throw away what was kept for a snapshot, and let go.
-use(NOTES)
-if redis.call('GET', 'snapshot') ~= ARGV[1] then return 0 end
-empty_bank()
-use(NOTES)
-redis.call('DEL', 'snapshot')
-return 1
-"""
-)
-
-VERSION = Script(
-    f"""
--- What a payload of this server ends with.
-redis.call('SELECT', '{NOTES}')
-redis.call('SET', 'probe', '1')
-local payload = redis.call('DUMP', 'probe')
-redis.call('DEL', 'probe')
-return payload
-"""
-)
-
-POUR = Script(
-    _COMMON
-    + _BANK
-    + """
--- NUMBER, then KEY, PAYLOAD, TTL, FIELDS of each: into the bank of that database.
-use(bank(ARGV[1]))
-for at = 2, #ARGV, 4 do redis.call('RESTORE', ARGV[at], 0, ARGV[at + 1]) end
-use(NOTES)
-for at = 2, #ARGV, 4 do
-  if ARGV[at + 2] ~= '' then redis.call('HSET', 'ttl:' .. noted(ARGV[1]), ARGV[at], ARGV[at + 2]) end
-  if ARGV[at + 3] ~= '' then redis.call('HSET', 'fields:' .. noted(ARGV[1]), ARGV[at], ARGV[at + 3]) end
-end
-return 1
-"""
-)
-
-COMMIT = Script(
-    _COMMON
-    + _BANK
-    + """
--- TOKEN: what is in the bank takes the place of what is in the databases; 0 where it is not ours any more.
-use(NOTES)
-if redis.call('GET', 'snapshot') ~= ARGV[1] then return 0 end
-for number = 0, LIVE - 1 do age(noted(number), bank(number)) end  -- what fails, fails here
-for number = 0, LIVE - 1 do redis.call('SWAPDB', number, bank(number)) end
-empty_bank()
-use(NOTES)
-redis.call('DEL', 'snapshot')
-return 1
 """
 )

@@ -249,6 +249,32 @@ def test_a_large_baseline_is_built_beside(
     assert keys.info("keyspace").keys() == {"db0", f"db{layout.BASELINE}", f"db{layout.NOTES}"}
 
 
+def test_the_next_one_is_built_ahead(base: Connection, keys: client.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who resets again and again finds a large baseline built already, of the present one only; nothing of it stays."""
+    monkeypatch.setattr(baseline, "AT_ONCE", 10)
+    keys.mset({f"key {number}": number for number in range(3000)})
+    keys.set("session", 1, px=100_000)
+    take(base)
+    notes = client.Redis.from_url(replace(base, database=str(layout.NOTES), url=f"{base.url[:-1]}{layout.NOTES}").url)
+    resetter = Resetter(base)
+    with notes:
+        for _ in range(4):
+            keys.mset({"a": 1, "key 1": "changed"})
+            resetter.reset()
+            assert (keys.get("a"), keys.get("key 1"), keys.dbsize()) == (None, b"1", 3001)
+            assert keys.pttl("session") > 99_000
+        eventually(lambda: notes.exists("ready:0"))
+        keys.set("b", 1)
+        take(base)
+        assert (resetter.reset().changed, keys.get("b")) == (3002, b"1")
+        eventually(lambda: notes.exists("ready:0"))
+        keys.flushall()
+        assert (resetter.reset().changed, keys.get("b")) == (3002, b"1")
+        resetter.close()
+        assert sorted(notes.keys("*")) == [b"baseline", b"ttl:baseline"]
+    assert keys.info("keyspace").keys() == {"db0", f"db{layout.BASELINE}", f"db{layout.NOTES}"}
+
+
 def test_a_workers_database_gets_the_same(base: Connection, keys: client.Redis) -> None:
     """The baseline of the environment's database is put into a worker's, and nobody else's is touched."""
     keys.set("seeded", "1")
