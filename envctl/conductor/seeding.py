@@ -24,7 +24,7 @@ from envctl.report import Progress
 EXAMPLE = '[db/*.sql, fixtures/*.csv, {command: "npm run db:seed"}]'
 
 _LIMIT_S = 600.0
-_SHOWN_LINES = 15
+_SHOWN_LINES, _LONGEST_SHOWN = 15, 200
 _SHELL = ("/bin/sh", "-c")
 _NOT_RUN = {126: "the shell could not run a command of it", 127: "the shell did not find a command of it"}
 
@@ -153,7 +153,8 @@ class Shaper:
 def shown(task: DataCommand) -> str:
     """A command as people wrote it."""
     line = task.command[2] if task.command[:2] == _SHELL and len(task.command) == 3 else shlex.join(task.command)
-    return " ".join(line.split())
+    words = " ".join(line.split())
+    return words if len(words) <= _LONGEST_SHOWN else words[:_LONGEST_SHOWN] + "…"
 
 
 def _took(began_s: float) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from real_servers import postgres_binary
+from real_servers import eventually, postgres_binary
 
 from envctl.errors import SeedFailed
-from envctl.kinds.postgres import script, sqlfile
+from envctl.kinds.postgres import script, seeding, sqlfile
 from envctl.kinds.postgres.data import connection_to
 from envctl.kinds.postgres.seeding import SUFFIXES, apply
 from envctl.model import Connection
@@ -181,6 +181,16 @@ def test_a_large_file_is_read_in_pieces(seed: Seed, ask: Ask, monkeypatch: pytes
         )
         seed("large.sql", "DROP TABLE IF EXISTS users;" + content)
     assert ask("SELECT count(*), count(age), sum(length(name)) FROM users") == [(20_000, 0, 490_000)]
+
+
+def test_a_statement_ends_with_us(seed: Seed, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody waits for a statement any more, it does not go on, and holds no locks."""
+    monkeypatch.setattr(seeding, "_LIMIT_S", 1.0)
+    with pytest.raises(SeedFailed, match=r"slow\.sql") as caught:
+        seed("slow.sql", "SELECT pg_sleep(60);")
+    assert "did not answer within 1 s" in str(caught.value.cause)
+    running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(6%' AND pid <> pg_backend_pid()"
+    eventually(lambda: not ask(running))
 
 
 # -- CSV ---------------------------------------------------------------------------------------------------------------
