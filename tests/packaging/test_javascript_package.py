@@ -39,7 +39,8 @@ def test_it_holds_what_it_exports_and_needs_nothing() -> None:
     files = {file["path"] for file in packed["files"]}
     package = json.loads((PACKAGE / "package.json").read_text("utf-8"))
     exported = [target for target in package["exports"].values() if isinstance(target, dict)]
-    assert len(exported) == 4
+    assert len(exported) == 5
     assert {path.removeprefix("./") for target in exported for path in target.values()} <= files
+    assert {path.removeprefix("./") for path in package["exports"].values() if isinstance(path, str)} <= files
     assert {Path(file).parts[0] for file in files} == {"README.md", "package.json", "src"}
     assert not {"dependencies", "devDependencies", "publishConfig"} & package.keys()

@@ -1,19 +1,17 @@
-"""Make databases beside the environment's own, for a worker or a test of any language.
+"""Make databases beside the environment's own, and remove them.
 
-`create` prints the URL of a new database: a copy of the seeded baseline where there is one, else of what the
-environment's own database holds now. `reset` puts databases that were made so back to what they held then, `drop`
-removes them, `ls` lists them; no others are touched. What is made in `envctl run`, and left, is removed later.
+For a worker or a test, in any language. `create` prints the URL of a new database: a copy of the seeded baseline where
+there is one, else of what the environment's own database holds now. `reset` puts databases that were made so back to
+what they held then, `drop` removes them, `ls` lists them; no others are touched. What is made in `envctl run`, and
+left, is removed later.
 
 `reset --stdin` reads a name per line until its input ends, and prints one JSON line for each: so a test runner that
 keeps it running gets a clean database in milliseconds.
 
 Examples:
-  envctl db create
-  envctl db create --replace shop_worker3
   eval "$(envctl db create --format shell)"
-  envctl db reset shop_worker3
-  envctl db ls
-  envctl db drop shop_worker3
+  envctl db create --replace worker3
+  envctl db reset worker3
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ data of its own: a database, a number in Redis, and a prefix of channels, ENVCTL
 Examples:
   envctl run -- pytest -n 4
   envctl run --keep-failed --artifacts logs -- npx vitest run
-  envctl run --name e2e -- npx playwright test
   envctl run --workers 4 -- sh -c './tests.sh --part $ENVCTL_WORKER/$ENVCTL_WORKERS'
 """
 
