@@ -246,7 +246,8 @@ test("nor is a program gone before that which ends at once on Ctrl-C", { timeout
   const { code, said, session } = await interrupted(t, `process.once("SIGINT", () => process.exit(5));`);
 
   assert.equal(code, 5);
-  assert.deepEqual(said.slice(-2), [["down", session, "--format=json"], "rolled back"]);
+  // In either order: on a busy machine the roll-back is done before the other program has started.
+  assert.deepEqual(new Set(said.slice(-2).map(String)), new Set([`down,${session},--format=json`, "rolled back"]));
 });
 
 test("the runners' set-ups set the variables, and take them back", async (t) => {
