@@ -16,6 +16,7 @@ from envctl.report import Progress
 
 _WAIT_S = 90.0
 _LONGEST_COMMAND_S = 600.0
+_MEND = "mend the file at the line shown"
 
 
 def seed(
@@ -64,6 +65,7 @@ def seed(
                     change.nothing_changed()
                 else:
                     error.state = None  # what becomes of the environment counts, and is told there
+                    error.fix = (*(error.fix or (_MEND,)), "envctl reset puts the data right")
                 raise
             for service in chosen if new_baseline else ():
                 _take(place, service, reach[service.name])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import psycopg
 from harness import Project, eventually
+from real_servers import running_valkey
 
 CONFIG = """
 services:
@@ -65,9 +68,8 @@ def test_a_seed_that_stops_half_way_leaves_the_data_dirty(project: Project) -> N
     assert state(project) == "dirty"
     assert project.error("seed")["code"] == "DATA_DIRTY"
     assert project.error("up")["code"] == "DATA_DIRTY"
-
-    project.write("db/more.sh", "true\n")
-    project.up("--fresh")
+    project.run("reset", check=True)
+    assert (state(project), names(project)) == ("ready", ["Anna"])
     project.write("db/more.sh", "echo $$ >running; sleep 300 & wait; touch done\n")
     process = project.start("seed", "postgres")
     running = eventually(lambda: (project.root / "running").exists() and (project.root / "running").read_text())
@@ -77,3 +79,39 @@ def test_a_seed_that_stops_half_way_leaves_the_data_dirty(project: Project) -> N
     assert state(project) == "dirty"
     assert project.error("seed")["code"] == "DATA_DIRTY"
     assert not (project.root / "done").exists()
+
+
+PROGRAM = """
+import envctl
+with envctl.up() as env:
+    env.seed("postgres", new_baseline=True)
+    print([step.shown for one in env.seed() for step in one.steps])
+"""
+
+
+def test_a_program_seeds_and_moves_the_baseline(project: Project) -> None:
+    """The Python interface does the same; a reset goes back to the baseline that was asked for."""
+    seeded(project)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=project.root,
+        env=project.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "['db/1.sql', 'db/users.csv', 'sh db/more.sh', 'db/keys.yaml']"
+    assert names(project) == ["Anna"] * 3
+    project.run("reset", check=True)
+    assert names(project) == ["Anna"] * 2
+
+
+def test_anothers_server_is_not_seeded(project: Project) -> None:
+    """A server that took the address is refused (78) before anything is put into it."""
+    known = seeded(project).up()["variables"]
+    project.kill("redis")
+    with running_valkey(project.root, "--requirepass", "another", port=int(known["REDIS_PORT"])):
+        eventually(lambda: project.error("seed", "redis")["code"] != "DATA_FAILED")
+        error = project.error("seed")
+    assert (error["code"], error["exit"]) == ("FOREIGN_SERVER", 78)
+    assert names(project) == ["Anna"]

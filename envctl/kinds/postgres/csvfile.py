@@ -22,8 +22,10 @@ _LONGEST_HEADER = 1024 * 1024
 _ORDER = re.compile(r"[0-9]+[_-]+")
 _STAGED = '"envctl csv"'
 
+# Older servers have no generated columns, and no catalogue that tells of them.
 _COLUMNS = """
-SELECT attname, attgenerated <> '' FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
+SELECT attname, coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' FROM pg_attribute a
+WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
 """
 # Of identity columns, of serial ones, and of what else takes its default from a sequence; with what it holds now.
 _SEQUENCES = """

@@ -176,6 +176,8 @@ class Script:
         depth, before = 0, b""
         for match in _WORDS.finditer(self._data, self._at, end):
             word = match[0].lower()
+            if word.startswith((b"--", b"/*")):
+                continue
             if created[1].lower() == b"rule":
                 depth += {b"(": 1, b")": -1}.get(word, 0)
             elif (word == b"atomic" and before == b"begin") or (word == b"case" and depth):

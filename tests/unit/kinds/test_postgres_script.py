@@ -60,7 +60,7 @@ WORDS = [
 ]
 WHOLE = [
     "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN 1=1 THEN 'end;' END; SELECT 2; END",
-    "create or replace procedure p(begin_at int)\n begin atomic /* end; */ insert into t values (1); end",
+    "create or replace procedure p(begin_at int)\n begin /**/ -- ;\n atomic /* end; */ insert into t values (1); end",
     "CREATE FUNCTION g() RETURNS trigger LANGUAGE plpgsql AS $x$ BEGIN NULL; END; $x$",
     "CREATE RULE r AS ON INSERT TO t DO ALSO (INSERT INTO l VALUES (';)'); DELETE FROM m)",
 ]
