@@ -68,6 +68,7 @@ class EnvironmentReport:
         last_used_at: ISO 8601, UTC, to the minute, or None.
         disk_bytes: What its data takes on disk, without images; None where that was not found out.
         dirty: What changes its data, or left it half changed: doing, since, pid, services; empty where nothing did.
+        snapshot: Key of the prepared data it started from, or "".
     """
 
     identity: Identity
@@ -85,6 +86,7 @@ class EnvironmentReport:
     last_used_at: str | None = None
     disk_bytes: int | None = None
     dirty: Mapping[str, Any] = field(default_factory=dict)
+    snapshot: str = ""
 
     @property
     def user(self) -> str:
@@ -99,6 +101,7 @@ class EnvironmentReport:
         """As `--format json` prints it."""
         own: dict[str, Any] = {"session": self.session.id} if self.session else {}
         own |= {"dirty": dict(self.dirty)} if self.dirty else {}
+        own |= {"snapshot": self.snapshot} if self.snapshot else {}
         return own | {
             "environment": self.identity.name,
             "project": self.identity.project,

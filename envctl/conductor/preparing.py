@@ -114,6 +114,8 @@ class _Preparation:
         """The data, made where it is not there yet. Raises EnvctlError."""
         made_with = self._made_with()
         if not self._place.wishes.fresh and (known := self._known(made_with)):
+            if self._place.find() is None:
+                self._progress.note(f"starting from prepared data {known.key[:8]}")
             return known
         provisional = data_key.key(self._inputs(dict.fromkeys(self._services, self._engine.address)))
         purpose = f"preparing data ({', '.join(self._services)})"

@@ -103,7 +103,13 @@ def report(
         sessions=record.sessions,
         last_used_at=_iso(record.last_used_at.isoformat(timespec="seconds")),
         dirty={key: value for key, value in record.details.get("dirty", {}).items() if key in _TOLD},
+        snapshot=_snapshot(record.details.get("data", {})),
     )
+
+
+def _snapshot(data: Mapping[str, Any]) -> str:
+    """The key of what it was started from; data that was made in its place has one, but is of no snapshot."""
+    return str(data["key"]) if data.get("sources") else ""
 
 
 def _services(record: EnvironmentRecord) -> Mapping[str, Any]:
