@@ -1,0 +1,22 @@
+"""The example with 40 tables beside containers, by its own README."""
+
+from __future__ import annotations
+
+import scheduler_example
+import typescript_example
+from harness import Project
+
+
+def test_the_readme_session(project: Project) -> None:
+    """Its tests pass in random order with four workers, again and again in one environment, and nothing is left."""
+    scheduler_example.run_pytest_session(scheduler_example.put_into(project), "compose")
+
+
+class TestNode:
+    """The TypeScript half."""
+
+    pytestmark = typescript_example.NEEDS
+
+    def test_the_readme_session(self, project: Project) -> None:
+        """Its tests pass in random order, file beside file, again and again in one environment."""
+        scheduler_example.run_vitest_session(scheduler_example.put_into(project, node=True), "compose")
