@@ -17,7 +17,8 @@ from envctl.kinds.postgres.login import ServerError
 from envctl.model import Connection
 
 _LEAVE_S = 10.0
-_IN_USE = "55006"
+_IN_USE, _CANCELLED = "55006", "57014"
+_RENAME_MS = 120  # Postgres would wait five seconds for somebody who came in between; it looks every 100 ms
 _PAUSE_S = 0.002
 
 
@@ -117,9 +118,9 @@ def _replaced(client: Client, name: str, renames: str, deadline_s: float) -> boo
     """Whether the renames could be done; false when somebody came in between."""
     _send_away(client, name, deadline_s)
     try:
-        client.rows(renames)
+        client.rows(f"SET LOCAL statement_timeout = '{_RENAME_MS}'; {renames}")
     except ServerError as error:
-        if error.code != _IN_USE or monotonic_s() > deadline_s:
+        if error.code not in {_IN_USE, _CANCELLED} or monotonic_s() > deadline_s:
             raise
         return False
     return True

@@ -26,7 +26,9 @@ from real_servers import (
     sql,
 )
 
+from envctl.errors import DataFailed, ForeignServer
 from envctl.kinds.postgres.probe import attempt
+from envctl.kinds.postgres.proof import prove
 from envctl.model import Connection, Verdict
 from envctl.ready.answers import PASSWORD_REFUSED
 
@@ -262,3 +264,33 @@ def test_any_bytes(parrot: tuple[LocalServer, list[bytes]], data: bytes) -> None
 
     assert answer.verdict is Verdict.NOT_YET
     assert time.monotonic() - started < 1.5
+
+
+# -- whose server it is ------------------------------------------------------------------------------------------------
+
+
+def test_a_server_of_ones_own_is_proven(port: int) -> None:
+    """With SCRAM a server shows that it knows the password, also where the database is not there any more."""
+    prove(connection(port))
+    prove(connection(port, database="gone"))
+
+
+@pytest.mark.provokes("FOREIGN_SERVER")
+@pytest.mark.parametrize("user", OLDER_WAYS)
+def test_older_ways_prove_nothing(port: int, user: str) -> None:
+    """A server that lets us in without having proven itself could be anybody's, so its data is not touched."""
+    with pytest.raises(ForeignServer) as caught:
+        prove(connection(port, user=user))
+    assert "SCRAM" in str(caught.value.cause)
+    assert caught.value.exit == 78
+
+
+@pytest.mark.provokes("FOREIGN_SERVER")
+def test_another_password_or_protocol_is_anothers_server(port: int) -> None:
+    """A server that refuses the password, or is no Postgres at all, is not ours; one that is gone is not called so."""
+    with LocalServer(say(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as other:
+        for wrong in (connection(port, password="wrong"), connection(other.port), connection(port, password="")):
+            with pytest.raises(ForeignServer):
+                prove(wrong)
+    with pytest.raises(DataFailed):
+        prove(connection(closed_port()))
