@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from zlib import crc32
 
 from envctl.errors import SnapshotInvalid
+from envctl.host import clock
 from envctl.kinds.contents import Inside
 from envctl.kinds.redis import dump_scripts as scripts
 from envctl.kinds.redis import frozen
@@ -37,6 +38,7 @@ _TRAILER = Struct(">QI")
 _BATCH_KEYS = 500
 _BATCH_BYTES = 4 * 1024**2
 
+_WAIT_S, _LOOK_AGAIN_S = 65.0, 0.05
 _SAVING = "write a snapshot"
 _RESTORING = "restore a snapshot"
 _NOT_READ = ("payload version or checksum", "Bad data format")
@@ -58,6 +60,18 @@ def save(connection: Connection, target: BinaryIO, inside: Inside) -> None:  # n
         _save(connection, _Output(target))
     except _TargetFailed as failure:
         raise failure.error from None
+
+
+def server(connection: Connection) -> str:
+    """Which server it is, in words. Raises DataFailed."""
+    with explained(connection, _SAVING), Link(connection) as link:
+        return _server(link)
+
+
+def recover(connection: Connection) -> None:
+    """Let go of what a restore that was killed has held, and throw it away. Raises DataFailed."""
+    with explained(connection, _RESTORING), Link(connection) as link:
+        link.run(scripts.RECOVER)
 
 
 def _save(connection: Connection, output: _Output) -> None:
@@ -130,9 +144,13 @@ class _Bank:
 
     def __init__(self, link: Link, connection: Connection, doing: str) -> None:
         self._link, self._connection, self._doing = link, connection, doing
-        self.token = os.urandom(8).hex()
+        self.token = f"{link.name()} {os.urandom(8).hex()}".encode()
 
     def __enter__(self) -> _Bank:
+        """Take hold of them. Who has them is waited for; one whose connection has ended has let go."""
+        until_s = clock.monotonic_s() + _WAIT_S
+        while not self._take() and clock.monotonic_s() < until_s:
+            clock.sleep_s(_LOOK_AGAIN_S)
         self.hold()
         return self
 
@@ -142,9 +160,15 @@ class _Bank:
 
     def hold(self) -> None:
         """Take hold of them, or keep hold. Raises DataFailed where somebody else has them."""
-        if not self._link.run(scripts.LOCK, self.token):
+        if not self._take():
             cause = "another snapshot of this server is being written or read"
             raise failed(self._connection, self._doing, cause, ["wait for that, then try again"])
+
+    def _take(self) -> bool:
+        holder = self._link.run(scripts.LOCK, self.token, b"")
+        if isinstance(holder, bytes) and not self._link.is_named(holder.rpartition(b" ")[0].decode(errors="replace")):
+            holder = self._link.run(scripts.LOCK, self.token, holder)
+        return not isinstance(holder, bytes)
 
 
 # -- back --------------------------------------------------------------------------------------------------------------

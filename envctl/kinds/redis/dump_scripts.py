@@ -8,11 +8,11 @@ from envctl.kinds.redis.scripts import COMMON, FREEZE
 
 LOCK = Script(
     f"""
--- TOKEN: 1 where nobody else writes or reads a snapshot, or it is us.
+-- TOKEN, GONE: 1 where nobody else writes or reads a snapshot, or it is us, or who is gone; else who it is.
 redis.call('SELECT', '{NOTES}')
 local holder = redis.call('GET', 'snapshot')
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', 'snapshot', ARGV[1], 'PX', 60000)
+if holder and holder ~= ARGV[1] and holder ~= ARGV[2] then return holder end
+redis.call('SET', 'snapshot', ARGV[1])
 return 1
 """
 )
@@ -53,6 +53,18 @@ CLEAR = Script(
 -- TOKEN: throw away what was kept for a snapshot, and let go.
 use(NOTES)
 if redis.call('GET', 'snapshot') ~= ARGV[1] then return 0 end
+empty_bank()
+use(NOTES)
+redis.call('DEL', 'snapshot')
+return 1
+"""
+)
+
+RECOVER = Script(
+    COMMON
+    + _BANK
+    + """
+-- The same, whoever had taken hold.
 empty_bank()
 use(NOTES)
 redis.call('DEL', 'snapshot')

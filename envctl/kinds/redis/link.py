@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ LIMIT_S = 600.0  # for one answer: a script that copies millions of keys
 
 _TOO_FEW = "DB index is out of range"
 _UNKNOWN = "NOSCRIPT"
+_RUN = re.compile(r"\brun_id:(\w+)")
 _PATIENCE = "lua-time-limit"
 
 
@@ -87,6 +89,22 @@ class Link:
         answer = self.run(script, *arguments)
         items = answer if isinstance(answer, list) else [answer]
         return [item.decode(errors="replace") if isinstance(item, bytes) else str(item) for item in items]
+
+    def name(self) -> str:
+        """What tells this connection from every other, also from those of the server's next start."""
+        number, answer = self.ask("CLIENT", "ID"), self.ask("INFO", "server")
+        found = _RUN.search(answer.decode(errors="replace")) if isinstance(answer, bytes) else None
+        return f"{found[1] if found else '?'} {number!s}"
+
+    def is_named(self, name: str) -> bool:
+        """Whether the connection of this name is still there, as far as can be told."""
+        run, _, number = name.partition(" ")
+        if run != self.name().partition(" ")[0]:
+            return False
+        try:
+            return bool(self.ask("CLIENT", "LIST", "ID", number))
+        except ReplyError:  # before Redis 6.2
+            return True
 
     @contextmanager
     def patiently(self) -> Iterator[None]:

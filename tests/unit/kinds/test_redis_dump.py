@@ -128,8 +128,21 @@ def test_one_moment_while_others_write(base: Connection, keys: client.Redis) -> 
         assert keys.get("a") == keys.get("z")
 
 
-def test_until_the_commit_nothing_changes(base: Connection, keys: client.Redis) -> None:
-    """A restore that is ready has changed nothing; given up, it leaves nothing behind."""
+def test_one_that_was_killed_holds_nobody_up(base: Connection, keys: client.Redis) -> None:
+    """What a killed restore has held is let go of with its connection, and thrown away."""
+    keys.set("a", 1)
+    data = saved(base)
+    killed = dump.restore(base, io.BytesIO(data), refused)
+    killed._link.close()
+    restored(base, data)
+    assert databases(keys) == {"db0"}
+
+
+def test_until_the_commit_nothing_changes(
+    base: Connection, keys: client.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restore that is ready has changed nothing; given up, or killed and recovered from, it leaves nothing behind."""
+    monkeypatch.setattr(dump, "_WAIT_S", 0.1)
     keys.set("a", 1)
     data = saved(base)
     keys.set("a", 2)
@@ -140,6 +153,11 @@ def test_until_the_commit_nothing_changes(base: Connection, keys: client.Redis) 
     assert "another snapshot" in str(caught.value.cause)
     pending.abort()
     assert (keys.get("a"), databases(keys)) == (b"2", {"db0"})
+    killed = dump.restore(base, io.BytesIO(data), refused)
+    dump.recover(base)
+    assert (keys.get("a"), databases(keys)) == (b"2", {"db0"})
+    with pytest.raises(DataFailed):
+        killed.commit()
     restored(base, data)
     assert keys.get("a") == b"1"
 
