@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from envctl import kinds
+from envctl.conductor import record
 from envctl.errors import DataDirty, EnvctlError
 from envctl.host import clock, owner
 from envctl.host.signals import shielded
@@ -73,6 +75,19 @@ def while_changing(
     if before:
         details[_KEY] = {**found.details[_KEY], "services": sorted(before)}
     place.registry.set_state(name, EnvironmentState.DIRTY if before else EnvironmentState.READY, details=details)
+
+
+def recover(found: EnvironmentRecord) -> None:
+    """Put right what a restore that was killed has left in servers, such as a database that lets nobody in.
+
+    To be called under the environment's lock, before anything else is done to put its data right.
+
+    Raises:
+        DataFailed: A server did not answer.
+    """
+    for connection in record.connections(found).values():
+        if (dumps := kinds.dumps(connection.kind)) is not None:
+            dumps.recover(connection)
 
 
 def _note(doing: str, services: Collection[str]) -> dict[str, Any]:

@@ -187,6 +187,7 @@ class Resetting:
             if not dirty.is_dirty(found):
                 return self._each(place, found, services, strategy)
             names = [*self._chosen(found, services)] if services else []
+            dirty.recover(found)
             with dirty.while_changing(place, found, "envctl reset", names) as change:
                 change.nothing_changed()  # what fails has changed nothing: it is as dirty as before
                 return self._each(place, found, services, strategy)

@@ -141,7 +141,7 @@ def restore(
         with store.reading(name) as reader:
             parts = _chosen(reader, found, only)
             if dirty.is_dirty(found):
-                _recover(found, parts)
+                dirty.recover(found)
             services = _services(place, found, [part.service for part in parts])
             with _Restore() as work:
                 for part in parts:
@@ -162,15 +162,6 @@ def is_up(place: Place, name: str, only: Collection[str] = ()) -> bool:
         parts = _chosen(reader, found, only)
     running = _running(place, found)[1]
     return all(part.service in running for part in parts)
-
-
-def _recover(found: EnvironmentRecord, parts: Sequence[Part]) -> None:
-    """Have the servers let clients in again, where a restore was killed that had sent them away."""
-    connections = record.connections(found)
-    for part in parts:
-        recover: Callable[[Connection], None] | None = getattr(kinds.dumps(part.kind), "recover", None)
-        if recover is not None:
-            recover(connections[part.service])
 
 
 class _Restore:
