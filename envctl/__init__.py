@@ -7,10 +7,11 @@ import typing as _typing
 if _typing.TYPE_CHECKING:
     from envctl.api import Environment, up
     from envctl.errors import EnvctlError
+    from envctl.kinds.postgres.transaction import rolled_back
     from envctl.kinds.websocket.data import Channels
     from envctl.model import Connection
 
-__all__ = ["Channels", "Connection", "EnvctlError", "Environment", "__version__", "up"]
+__all__ = ["Channels", "Connection", "EnvctlError", "Environment", "__version__", "rolled_back", "up"]
 
 __version__ = "0.1.0"
 
@@ -19,6 +20,7 @@ _HOMES = {
     "Connection": "model",
     "EnvctlError": "errors",
     "Environment": "api",
+    "rolled_back": "kinds.postgres.transaction",
     "up": "api",
 }
 

@@ -15,7 +15,7 @@ from envctl.conductor import inside, record
 from envctl.conductor.place import SESSION_VARIABLE, Place, Selection, open_place
 from envctl.errors import ServiceNotFound, Unsupported, UsageError
 from envctl.host.registry import EnvironmentRecord
-from envctl.kinds.postgres import lent, slots
+from envctl.kinds.postgres import lent, proof, slots
 from envctl.kinds.postgres.baseline_swap import baseline_name
 from envctl.kinds.postgres.data import Databases, connection_to, own_name
 from envctl.kinds.postgres.lent import Lent
@@ -43,12 +43,13 @@ def create(
     Raises:
         UsageError: No database may be called so.
         NotOurs: One of that name is there, and was not made here.
+        ForeignServer: What answers is not the environment's own server.
         DataFailed: One is there and is not to be replaced, or it could not be made.
         EnvctlError: There is no such environment or service, or its data is not to be used.
     """
     place = open_place(selection)
     found = place.required()
-    base = postgres(found, service)
+    base = _proven(found, service)
     if name is None:
         name = own_name(base.database or "", f"_{os.urandom(4).hex()}")
     _check_name(name, base)
@@ -67,7 +68,7 @@ def drop(selection: Selection, names: Sequence[str], *, service: str | None = No
         NotOurs: One of them was not made here.
         EnvctlError: There is no such environment or service, or they could not be removed.
     """
-    base = postgres(open_place(selection).required(), service)
+    base = _proven(open_place(selection).required(), service)
     return lent.drop(Databases(base), tuple(names))
 
 
@@ -83,7 +84,7 @@ class Resetting:
     """
 
     def __init__(self, selection: Selection, *, service: str | None = None) -> None:
-        self._base = postgres(open_place(selection).required(), service)
+        self._base = _proven(open_place(selection).required(), service)
         self._resetters: dict[str, Resetter] = {}
 
     def __enter__(self) -> Resetting:
@@ -132,6 +133,13 @@ def postgres(found: EnvironmentRecord, service: str | None) -> Connection:
         message = f'service "{wanted.service}" is of kind {wanted.kind}, and only Postgres has databases to be made'
         raise Unsupported(message, fix=[f"name one of kind {_KIND}, or leave --service out"])
     return wanted
+
+
+def _proven(found: EnvironmentRecord, service: str | None) -> Connection:
+    """As `postgres`, whose server has proven to be the environment's own. Raises ForeignServer, too."""
+    base = postgres(found, service)
+    proof.prove(base)
+    return base
 
 
 def source(place: Place, base: Connection, databases: Databases) -> Callable[[str], object]:
