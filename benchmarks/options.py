@@ -15,6 +15,10 @@ class Options:
         embedded_at_once: The same without containers.
         listed: How many environments there are while quick commands are timed.
         idle_s: How long environments that nobody uses are watched.
+        hand_outs: How many databases one worker is handed in a round.
+        tables: How many tables databases have that are reset.
+        touched: How many rows are touched before a reset.
+        keys: How many keys of Redis are put back.
     """
 
     runs: int = 5
@@ -22,6 +26,10 @@ class Options:
     embedded_at_once: int = 30
     listed: int = 10
     idle_s: float = 5.0
+    hand_outs: int = 40
+    tables: tuple[int, ...] = (10, 30, 100, 300, 1_000)
+    touched: tuple[int, ...] = (1, 10, 100, 1_000, 10_000, 100_000)
+    keys: tuple[int, ...] = (10, 1_000, 100_000, 1_000_000)
 
     @property
     def quick_runs(self) -> int:
@@ -39,5 +47,5 @@ class Options:
         return min(self.runs, 3)
 
 
-QUICK = Options(1, (3,), 3, 3, 1.0)
+QUICK = Options(1, (3,), 3, 3, 1.0, hand_outs=5, tables=(10, 30), touched=(1, 100), keys=(10, 1_000))
 """To see whether it works at all."""

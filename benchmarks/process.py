@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import IO
 
 _GRACE_S = 60.0  # a signalled `envctl up` rolls back before it ends
@@ -69,6 +70,7 @@ class Running:
         self._out: list[str] = []
         self._lines: list[Line] = []
         self._spoke = threading.Event()
+        self._answers: SimpleQueue[str] = SimpleQueue()
         self._began_s = time.perf_counter()
         self.process = subprocess.Popen(
             argv,
@@ -104,6 +106,24 @@ class Running:
         """Wait for the first line on stdout; False where the process ended, or the time did, without one."""
         return self._spoke.wait(limit_s) and bool(self._out)
 
+    def ask(self, line: str, limit_s: float = 60.0) -> str:
+        """Write a line to its stdin, and wait for the next one on its stdout. Raises BenchmarkError without one."""
+        assert self.process.stdin
+        with suppress(OSError):  # it has ended, and answers nothing
+            self.process.stdin.write(f"{line}\n")
+            self.process.stdin.flush()
+        return self.answer(limit_s)
+
+    def answer(self, limit_s: float) -> str:
+        """Wait for its next line on stdout. Raises BenchmarkError without one."""
+        try:
+            answer = self._answers.get(timeout=limit_s)
+        except Empty:
+            answer = ""
+        if not answer:
+            raise BenchmarkError(f"{' '.join(self.argv)} did not answer\n{self._err()}")
+        return answer
+
     def stop(self) -> None:
         """End it, the way a user would first."""
         for number, wait_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, 5.0)):
@@ -121,7 +141,9 @@ class Running:
         with stream:
             for text in stream:
                 self._out.append(text)
+                self._answers.put(text)
                 self._spoke.set()
+        self._answers.put("")
         self._spoke.set()
 
     def _read_err(self, stream: IO[str]) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from benchmarks import footprint
 from benchmarks.process import BenchmarkError, Finished, run
 from benchmarks.tools import PEER, ComposePeer, EnvctlProject, docker, docker_answers
+from envctl.conductor import preparing
+from envctl.host.prepared import Store
 
 # Nothing else of our environment gets through: a CI's variables, above all, would decide which branch it is.
 _PASSED_ON = (
@@ -125,12 +127,18 @@ class Sandbox:
         failures: list[str] = []
         if self._projects:
             failures += _failure(run([self._envctl, "down", "--all"], self.folder, self.environ, _CLOSE_LIMIT_S))
+            failures += self._forget_prepared()
         for peer in self._peers:
             failures += _failure(peer.down())
         self._sweep_peers()
         failures += [f"process {pid}: {_end(pid, self.folder)}" for pid in footprint.mentioning(str(self.folder))]
         if failures:
             raise BenchmarkError("left behind:\n" + "\n".join(failures))
+
+    def _forget_prepared(self) -> list[str]:
+        """Remove prepared data: of that of containers, images would stay."""
+        removed = {one.key: preparing.remove(self.environ, one.key) for one in Store(self.environ).all()}
+        return [f"prepared data {key}" for key, one in removed.items() if one is None]
 
     def _sweep_peers(self) -> None:
         """What has no command of its own to remove it: the servers and containers of interrupted peers."""

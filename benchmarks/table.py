@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmarks.figures import Budget, Row, Series
 
-_SMALL = 10  # below that, a whole number says too little
+_SMALL, _TINY = 10, 1  # below that, a whole number says too little
+_SMALL_RATIO = 0.1
 _IMPORTS = "imports"
 IMPORTS_HEAD = ("imported", "ms", "ms without what it imports itself", "first asked for by")
 HEAD = ("measure", "unit", "envctl: median (min-max)", "n", "peer: median (min-max)", "peer", "ratio", "budget", "")
@@ -64,14 +65,18 @@ def cells(row: Row) -> tuple[str, ...]:
         str(len(row.ours.values)),
         _spread(peer, row.unit) if peer else "-",
         peer.label if peer else "-",
-        f"{row.ratio:.2f}" if row.ratio else "-",
+        _ratio(row.ratio) if row.ratio else "-",
         _budget(row.budget, row.unit),
         row.verdict,
     )
 
 
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= _SMALL_RATIO else f"{ratio:.4f}"
+
+
 def _spread(taken: Series, unit: str) -> str:
-    digits = 2 if unit == "s" else 1 if unit in {"MiB", "ms/s"} and taken.median < _SMALL else 0
+    digits = 2 if unit == "s" or taken.median < _TINY else 1 if taken.median < _SMALL else 0
     middle = f"{taken.median:.{digits}f}"
     return middle if len(taken.values) == 1 else f"{middle} ({taken.least:.{digits}f}-{taken.most:.{digits}f})"
 

@@ -15,9 +15,13 @@ from benchmarks.measures import (
     lifecycle,
     memory,
     plugin,
+    pool,
+    prepared,
     queries,
     ready,
     reclaim,
+    redisreset,
+    reset,
     run,
     ten,
     workers,
@@ -35,6 +39,10 @@ WITHOUT_DOCKER: Mapping[str, Callable[[Sandbox, Options], list[Row]]] = {
     "workers": workers.measure,
     "reclaim": reclaim.measure,
     "ten": ten.measure,
+    "prepared": prepared.measure,
+    "reset": reset.measure,
+    "pool": pool.measure,
+    "redisreset": redisreset.measure,
 }
 """What can be measured where there is no Docker, too; peers that need it are left out there."""
 
