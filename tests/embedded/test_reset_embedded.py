@@ -173,6 +173,23 @@ def test_another_server_and_what_was_lost(project: Project) -> None:
         assert project.error("reset", "redis")["code"] == "NO_BASELINE"
 
 
+def test_a_seed_is_waited_for(project: Project) -> None:
+    """While a seed runs nothing is reset: that is waited for, and given up in time with the name of who is at it."""
+    project.write("slow.sh", "[ -e slow ] || exit 0; touch begun; until [ -e go ]; do sleep 0.05; done; rm begun\n")
+    project.config("services: {redis: {seed: {command: sh slow.sh}}}")
+    project.up()
+    project.write("slow", "")
+    seeding = project.start("seed")
+    try:
+        assert eventually((project.root / "begun").exists)
+        busy = project.error("reset", "--timeout", "300ms")
+        assert (busy["code"], busy["subject"]["pid"]) == ("ENVIRONMENT_BUSY", seeding.pid)
+        resetting = project.start("reset")
+    finally:
+        project.write("go", "")
+    assert (seeding.wait(30), resetting.wait(30)) == (0, 0)
+
+
 def test_dirty_is_put_right(project: Project) -> None:
     """A reset is the way out for data that was left half changed: of each service, or of the one that is."""
     project.write("schema.sql", SCHEMA)

@@ -136,7 +136,9 @@ def explained(connection: Connection, doing: str) -> Iterator[None]:
     except TimeoutError:
         raise failed(connection, doing, "it did not answer in time") from None
     except (OSError, ValueError) as error:
-        raise failed(connection, doing, f"the connection failed: {error or type(error).__name__}") from None
+        cause = f"the connection failed: {error or type(error).__name__}"
+        fix = ["envctl up starts it again, if it has ended", f"envctl logs {connection.service}"]
+        raise failed(connection, doing, cause, fix) from None
 
 
 def failed(connection: Connection, doing: str, cause: str, fix: Sequence[str] = ()) -> DataFailed:

@@ -79,7 +79,7 @@ def failed(connection: Connection, cause: str) -> DataFailed:
     return DataFailed(
         f'cannot close the sessions of service "{connection.service}"',
         cause=cause,
-        fix=[f"envctl logs {connection.service}"],
+        fix=["envctl up starts it again, if it has ended", f"envctl logs {connection.service}"],
         subject={"service": connection.service},
     )
 

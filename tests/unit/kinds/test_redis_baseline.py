@@ -406,6 +406,18 @@ def test_a_server_without_config_proves_itself(tmp_path: Path) -> None:
             proof.prove(base)
 
 
+def test_keys_that_cannot_be_copied(tmp_path: Path) -> None:
+    """Where COPY does not do, as for types of some modules, keys are written out and read again."""
+    with running(tmp_path, "--rename-command", "COPY", "") as base, client.Redis.from_url(base.url) as keys:
+        fill(keys)
+        before = content(keys)
+        take(base)
+        keys.delete("list", "for a while")
+        keys.set("another", 1)
+        baseline.reset(base)
+        assert same(content(keys), before)
+
+
 @pytest.mark.provokes("DATA_FAILED")
 def test_what_goes_wrong_is_told(tmp_path: Path, base: Connection) -> None:
     """A server that is gone, or has too few databases, ends in an error that says so, and what to do."""

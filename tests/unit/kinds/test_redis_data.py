@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import redis as client
 from local_server import closed_port
 
 from envctl.errors import DataFailed
+from envctl.kinds.redis import layout
 from envctl.kinds.redis.data import flush, own_database
 from envctl.model import Connection
 
@@ -29,6 +31,13 @@ def test_the_environments_own_database_is_nobodys(redis: Connection) -> None:
     base = replace(redis, database="3")
     assert [own_database(base, number).database for number in (2, 3, 4)] == ["2", "0", "4"]
     assert own_database(base, 3).url.endswith("/0")
+
+
+def test_a_server_started_by_hand_has_as_many() -> None:
+    """The Compose file for use by hand starts a server with as many databases as envctl does."""
+    text = (Path(__file__).parents[3] / "compose" / "redis" / "compose.yaml").read_text()
+    assert f"--databases {layout.DATABASES} " in text
+    assert layout.banked(layout.LIVE - 1) < layout.BASELINE < layout.NOTES < layout.DATABASES
 
 
 @pytest.mark.provokes("DATA_FAILED")
