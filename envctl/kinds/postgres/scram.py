@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import b64decode, b64encode
+from functools import lru_cache
 from hashlib import pbkdf2_hmac, sha256
 
 MECHANISM = b"SCRAM-SHA-256"
@@ -46,7 +47,7 @@ class Scram:
             raise Refused("the server did not add to our nonce")
         if not iterations.isdigit() or not 1 <= int(iterations[:9]) <= _MOST_ITERATIONS or len(iterations) > 9:
             raise Refused(f"the server asks for more than {_MOST_ITERATIONS} rounds")
-        salted = pbkdf2_hmac("sha256", self._password, b64decode(salt, validate=True), int(iterations))
+        salted = _salted(self._password, b64decode(salt, validate=True), int(iterations))
         without_proof = b"c=" + b64encode(_HEADER) + b",r=" + nonce
         signed = b",".join((self._first_bare, server_first, without_proof))
         client_key = _mac(salted, b"Client Key")
@@ -60,6 +61,12 @@ class Scram:
         signature = b64decode(_fields(server_final).get(b"v", b""), validate=True)
         if not self._server_signature or not hmac.compare_digest(signature, self._server_signature):
             raise Refused("the server does not know this environment's password")
+
+
+@lru_cache(maxsize=16)
+def _salted(password: bytes, salt: bytes, iterations: int) -> bytes:
+    """What costs the time: remembered for whoever logs in at the same server again and again."""
+    return pbkdf2_hmac("sha256", password, salt, iterations)
 
 
 def _fields(message: bytes) -> dict[bytes, bytes]:
