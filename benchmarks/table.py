@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.figures import Budget, Row, Series
 
 _SMALL, _TINY = 10, 1  # below that, a whole number says too little
-_SMALL_RATIO = 0.1
+_SMALL_RATIO, _TINY_RATIO = 0.1, 0.001
 _IMPORTS = "imports"
 IMPORTS_HEAD = ("imported", "ms", "ms without what it imports itself", "first asked for by")
 HEAD = ("measure", "unit", "envctl: median (min-max)", "n", "peer: median (min-max)", "peer", "ratio", "budget", "")
@@ -72,7 +72,9 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def _ratio(ratio: float) -> str:
-    return f"{ratio:.2f}" if ratio >= _SMALL_RATIO else f"{ratio:.4f}"
+    if ratio < _TINY_RATIO:
+        return f"< {_TINY_RATIO}"
+    return f"{ratio:.2f}" if ratio >= _SMALL_RATIO else f"{ratio:.3f}"
 
 
 def _spread(taken: Series, unit: str) -> str:

@@ -155,7 +155,12 @@ def _commands(project: EnvctlProject, server: Connection, options: Options) -> l
             touch()
             return one()
 
-        commands = {_COMMAND: whole, _STDIN: seconds(partial(child.ask, "postgres"), touch)}
+        def line() -> None:
+            if '"reset"' not in (answer := child.ask("postgres")):
+                raise BenchmarkError(f"envctl reset --stdin says: {answer}")
+
+        line()  # its start, and the connection that it keeps
+        commands = {_COMMAND: whole, _STDIN: seconds(line, touch)}
         found = interleave(options.quick_runs, commands)
     what = f"reset, {_NUMBER} tables, 3 touched: "
     notes = {_COMMAND: "the whole process", _STDIN: "from the line to the answer, of one process for all"}
