@@ -72,19 +72,6 @@ def reset(connection: Connection, strategy: ResetStrategy | None = None) -> Rese
         resetter.close()
 
 
-def needs_reset_after_start(connection: Connection) -> bool:
-    """Whether a server that was started from older data must be reset: keys of the baseline only live for a time.
-
-    Args:
-        connection: The service.
-
-    Raises:
-        DataFailed: It does not answer.
-    """
-    with explained(connection, _RESETTING), Link(connection) as link:
-        return bool(link.run(scripts.AGES))
-
-
 class Resetter:
     """Resets one database again and again, over one connection that is made when it is first needed.
 

@@ -277,16 +277,6 @@ return 1
 
 EMPTY = Script(COMMON + "clear(ARGV[1]) return 1  -- DATABASE")
 
-AGES = Script(
-    _BASELINE
-    + """
--- Whether something in the baseline only lives for a time.
-if not baseline() then return 0 end
-use(NOTES)
-return redis.call('EXISTS', 'ttl:baseline', 'fields:baseline')
-"""
-)
-
 HEAL = Script(
     _BASELINE
     + """
