@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from envctl.errors import DataFailed, SnapshotInvalid
 from envctl.kinds.postgres import moment, stubs, takeover
 from envctl.kinds.postgres.asking import asking
-from envctl.kinds.postgres.baseline_swap import baseline_name
 from envctl.kinds.postgres.client import Client, identifier
 from envctl.kinds.postgres.data import connection_to, set_for_database
 from envctl.model import Connection
@@ -178,7 +177,7 @@ def restore(connection: Connection, source: BinaryIO, inside: Streams) -> Restor
 def _finish(connection: Connection, beside: Connection, head: dict[str, Any], made: list[str], aim: str) -> None:
     """What the new database lacks: the settings of the former; and takes away what it must not have."""
     with asking(connection, aim), Client(beside, _LIMIT_S) as session:
-        stubs.remove(session, baseline_name(connection.database or ""))
+        stubs.remove(session)
         for role, setting in head["settings"]:
             set_for_database(session, beside.database or "", role, setting)
         former = head["user"]

@@ -1,8 +1,8 @@
-"""What stands in the place of envctl's own schema while a dump is restored, and afterwards.
+"""What stands in the place of envctl's own schema while a dump is restored.
 
 A dump leaves the schema `envctl` out, but not the triggers on other tables that call its functions: they could not be
-made without them. So empty functions are made first, and removed with all triggers that call them afterwards. What is
-left tells a reset that this database does not know what was touched: it is replaced by a copy of the baseline.
+made without them. So empty functions are made first, and removed with all triggers that call them afterwards. A reset
+finds then that this database does not know what was touched, and replaces it by a copy of the baseline.
 """
 
 from __future__ import annotations
@@ -21,12 +21,6 @@ _EVENT_TRIGGERS = """
 SELECT evtname FROM pg_event_trigger JOIN pg_proc p ON p.oid = evtfoid
 JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = %s"""
 
-_WHY = "a snapshot was restored"
-_META = """
-CREATE SCHEMA envctl
-CREATE TABLE meta (template text NOT NULL, strategy text NOT NULL, why text NOT NULL, version integer NOT NULL);
-INSERT INTO envctl.meta VALUES (%s, 'template', %s, 1)"""
-
 
 def needed(session: Client) -> list[list[str]]:
     """Name and type of the functions that triggers may call."""
@@ -43,10 +37,8 @@ def make(session: Client, stubs: Sequence[Sequence[str]]) -> None:
         session.rows(f"CREATE FUNCTION {SCHEMA}.{identifier(name)}() RETURNS {kind} LANGUAGE plpgsql AS '{body}'")
 
 
-def remove(session: Client, template: str) -> None:
-    """Remove them, with every trigger that calls one; where there is a baseline, a reset finds its template."""
+def remove(session: Client) -> None:
+    """Remove them, with every trigger that calls one."""
     for (name,) in session.rows(_EVENT_TRIGGERS, SCHEMA):  # they would be called by what follows
         session.rows(f"DROP EVENT TRIGGER {identifier(name or '')}")
     session.rows(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
-    if session.rows("SELECT 1 FROM pg_database WHERE datname = %s", template):
-        session.rows(_META, template, _WHY)
