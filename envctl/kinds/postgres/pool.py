@@ -17,7 +17,7 @@ from envctl.kinds.postgres.data import Databases
 from envctl.model import Connection
 
 _WAIT_LIMIT_S = 120.0
-_MOST_SPARE = 4
+_MOST_SPARE = 3
 _LARGE_S = 1.0
 """A clone that takes longer is of a large database: then no more than one is kept ready."""
 
@@ -32,7 +32,7 @@ class _Ready(NamedTuple):
 class Pool:
     """Databases cloned from a template, for one process.
 
-    One is kept ready from the first `take` on, and one more each time somebody had to wait, up to four.
+    One is kept ready from the first `take` on, and one more each time somebody had to wait, up to three.
 
     Args:
         base: The environment's own database.
