@@ -15,7 +15,7 @@ pytestmark = typescript_example.NEEDS
 
 def test_the_readme_session(project: Project) -> None:
     """Its tests pass in random order, file beside file, again and again in one environment, and the types are right."""
-    scheduler_example.run_vitest_session(scheduler_example.put_into(project, node=True), "embedded")
+    scheduler_example.run_vitest_session(scheduler_example.put_into(project, node=True), "embedded", runs=2)
     typescript_example.shell(project, "cd ts; npm run check")
 
 

@@ -10,4 +10,6 @@ from harness import Project
 
 def test_the_readme_session(make_project: Callable[..., Project]) -> None:
     """Its tests pass in random order with four workers, again and again in one environment, and nothing is left."""
-    scheduler_example.run_pytest_session(scheduler_example.put_into(make_project(engine="embedded")), "embedded")
+    scheduler_example.run_pytest_session(
+        scheduler_example.put_into(make_project(engine="embedded")), "embedded", runs=2
+    )

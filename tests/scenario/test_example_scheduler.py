@@ -8,8 +8,8 @@ from harness import Project
 
 
 def test_the_readme_session(project: Project) -> None:
-    """Its tests pass in random order with four workers, again and again in one environment, and nothing is left."""
-    scheduler_example.run_pytest_session(scheduler_example.put_into(project), "compose")
+    """Its tests pass in random order with four workers, and nothing is left."""
+    scheduler_example.run_pytest_session(scheduler_example.put_into(project), "compose", runs=1)
 
 
 class TestNode:
@@ -18,5 +18,5 @@ class TestNode:
     pytestmark = typescript_example.NEEDS
 
     def test_the_readme_session(self, project: Project) -> None:
-        """Its tests pass in random order, file beside file, again and again in one environment."""
-        scheduler_example.run_vitest_session(scheduler_example.put_into(project, node=True), "compose")
+        """Its tests pass in random order, file beside file, and nothing is left."""
+        scheduler_example.run_vitest_session(scheduler_example.put_into(project, node=True), "compose", runs=1)

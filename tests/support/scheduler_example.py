@@ -34,21 +34,21 @@ def put_into(project: Project, *, node: bool = False) -> Project:
     return project
 
 
-def run_pytest_session(project: Project, engine: str) -> None:
-    """Again and again in one environment; fails unless all tests pass each time."""
+def run_pytest_session(project: Project, engine: str, *, runs: int) -> None:
+    """One after the other in one environment; fails unless all tests pass each time."""
     once, _, again, _ = _sessions()
     assert once == "pip install --group test\npytest -n 4\n"  # those of this repository are used
-    out = _shell(project, _shorter(again, engine, 2))
-    assert _passed(out, r"(\d+) passed in") == [TESTS_OF_PYTEST] * 2, out
+    out = _shell(project, _shorter(again, engine, runs))
+    assert _passed(out, r"(\d+) passed in") == [TESTS_OF_PYTEST] * runs, out
     project.assert_nothing_left()
 
 
-def run_vitest_session(project: Project, engine: str) -> None:
-    """Again and again in one environment; fails unless all tests pass each time."""
+def run_vitest_session(project: Project, engine: str, *, runs: int) -> None:
+    """The same for the other suite."""
     _, once, _, again = _sessions()
-    assert once == "cd ts\nnpm ci\nnpm test\n"  # the same program brings up
-    out = _shell(project, _shorter(again, engine, 2))
-    assert _passed(out, r"Tests +(\d+) passed") == [TESTS_OF_VITEST] * 2, out
+    assert once == "cd ts\nnpm ci\nnpm test\n"
+    out = _shell(project, _shorter(again, engine, runs))
+    assert _passed(out, r"Tests +(\d+) passed") == [TESTS_OF_VITEST] * runs, out
     project.assert_nothing_left()
 
 

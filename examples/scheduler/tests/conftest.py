@@ -15,17 +15,35 @@ def seen():
     return {}
 
 
+@pytest.fixture(scope="session")
+def connections():
+    """This worker's connections, the last of which is in use."""
+    opened = []
+    yield opened
+    for connection in opened:
+        connection.close()
+
+
 @pytest.fixture
-def database(clean_postgres, seen):
+def connection(clean_postgres, connections):
+    """That of the test before: a reset leaves it open, unless a test has changed the schema."""
+    try:
+        connections[-1].execute("RESET ALL")
+    except (IndexError, psycopg.OperationalError):
+        connections.append(psycopg.connect(clean_postgres.url, autocommit=True))
+    return connections[-1]
+
+
+@pytest.fixture
+def database(connection, seen):
     """This worker's database as the fixtures made it: to the last row, and to the next number of each sequence."""
-    with psycopg.connect(clean_postgres.url, autocommit=True) as connection:
-        assert baseline.tables_of(connection) == baseline.ROWS.keys()
-        assert baseline.sequences_of(connection) == baseline.LAST
-        contents = baseline.contents_of(connection)
-        assert {table: contents[table][0] for table in baseline.ROWS} == baseline.ROWS
-        seen.update(seen or contents)
-        assert contents == seen
-        yield connection
+    assert baseline.tables_of(connection) == baseline.ROWS.keys()
+    assert baseline.sequences_of(connection) == baseline.LAST
+    contents = baseline.contents_of(connection)
+    assert {table: contents[table][0] for table in baseline.ROWS} == baseline.ROWS
+    seen.update(seen or contents)
+    assert contents == seen
+    return connection
 
 
 @pytest.fixture
