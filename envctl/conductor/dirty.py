@@ -150,17 +150,25 @@ def refuse(found: EnvironmentRecord) -> None:
     alive = is_under_way(found)
     fate = f"process {pid} is still at it" if alive else f"process {pid} did not finish it"
     names = ", ".join(_services(found))
-    fixes = [
-        *(["wait for that process, then try again"] if alive else []),
-        "envctl reset, or envctl snapshot restore NAME, puts the data right",
-        "envctl down --purge removes the data that was kept"
-        if found.state is EnvironmentState.DOWN
-        else "envctl up --fresh begins anew, without what is there",
-    ]
     raise DataDirty(
         f"the data of {found.identity.name} is {'being changed' if alive else 'dirty: it was left half changed'}",
         cause=f"`{doing}` was begun at {note.get('since', 'an unknown time')} ({names}), and {fate}",
-        fix=fixes,
+        fix=_ways_out(found, alive=alive),
         subject={"environment": found.identity.name, "pid": pid, "doing": doing, "services": list(_services(found))},
         state="unchanged",
     )
+
+
+def _ways_out(found: EnvironmentRecord, *, alive: bool) -> list[str]:
+    wait = ["wait for that process, then try again"] if alive else []
+    if found.state is EnvironmentState.DOWN:
+        return [
+            *wait,
+            "envctl snapshot restore NAME puts the data right that was kept",
+            "envctl down --purge removes it",
+        ]
+    return [
+        *wait,
+        "envctl reset, or envctl snapshot restore NAME, puts the data right",
+        "envctl up --fresh begins anew, without what is there",
+    ]

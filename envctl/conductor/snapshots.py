@@ -157,6 +157,9 @@ def restore(
 
 def is_up(place: Place, name: str, only: Collection[str] = ()) -> bool:
     """Whether all the services run that a snapshot is to be restored into. Raises as `restore`, before any change."""
+    down = place.find()
+    if down is not None and down.state is EnvironmentState.DOWN and dirty.is_dirty(down):
+        return False  # the data that was kept is to be put right, and nothing is known of the services
     found = place.required()
     with of_project(place).reading(name) as reader:
         parts = _chosen(reader, found, only)

@@ -134,6 +134,21 @@ def test_dirty_and_stopped(shop: Project) -> None:
         assert there == (put_right[0] == "snapshot",)
 
 
+def test_dirty_data_that_is_kept(shop: Project) -> None:
+    """Data of `persist: true` that is dirty stays so through a `down`, until it is put right or purged."""
+    shop.config(BOTH.replace("{}, redis", "{persist: true}, redis"))
+    shop.up()
+    with exchange_held_up(shop):
+        restore = shop.start("snapshot", "restore", "before")
+    kill(restore)
+    shop.run("down", check=True)
+    error = shop.error("up")
+    assert (error["code"], "--purge" in error["fix"][-1]) == ("DATA_DIRTY", True)
+    shop.run("snapshot", "restore", "before", check=True)
+    assert is_restored(shop)
+    assert shop.up()["state"] == "ready"
+
+
 def test_nothing_or_all(shop: Project) -> None:
     """A restore that is interrupted, or finds one part damaged or without a service, changes nothing at all."""
     spoil(shop)
