@@ -18,6 +18,7 @@ from benchmarks.process import BenchmarkError, Finished, run
 from benchmarks.tools import PEER, ComposePeer, EnvctlProject, docker, docker_answers
 from envctl.conductor import preparing
 from envctl.host.prepared import Store
+from envctl.plan import digest
 
 # Nothing else of our environment gets through: a CI's variables, above all, would decide which branch it is.
 _PASSED_ON = (
@@ -149,6 +150,11 @@ class Sandbox:
         found = docker(self.environ, "ps", "--all", "--quiet", "--filter", f"label={self.mark}").split()
         if found:
             docker(self.environ, "rm", "--force", "--volumes", *found)
+        # An `up` that was ended while it kept data may leave an image; envctl would sweep it after an hour.
+        store = digest.of([os.uname().nodename, str(self.folder / "cache" / "prepared")])
+        images = docker(self.environ, "image", "ls", "--quiet", "--filter", f"label=dev.envctl.store={store}").split()
+        if images:
+            docker(self.environ, "image", "rm", *images)
 
 
 def _end(pid: int, folder: Path) -> str:
