@@ -38,7 +38,7 @@ def remove(
     """
     name = found.identity.name
     registry.mark_removing(name)
-    settled = found.state is EnvironmentState.READY
+    settled = found.state in (EnvironmentState.READY, EnvironmentState.DIRTY)
     done = engine.remove(found.stack, registry.registry_id, purge=purge, settled=settled)
     if done.left:
         raise Leftovers(
