@@ -63,7 +63,7 @@ def reset(connection: Connection, strategy: ResetStrategy | None = None) -> Rese
         ResetBlocked: Somebody holds locks and was not ended.
         DataFailed: It failed; nothing was changed.
     """
-    resetter = Resetter(connection, strategy)
+    resetter = Resetter(connection, strategy, ahead=False)
     try:
         return resetter.reset()
     finally:

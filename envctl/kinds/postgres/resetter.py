@@ -42,10 +42,12 @@ class Resetter:
     Args:
         connection: The database.
         strategy: How; None for what its baseline was taken with.
+        ahead: Whether after a swap the copy for the next one is made in the background.
     """
 
-    def __init__(self, connection: Connection, strategy: ResetStrategy | None = None) -> None:
+    def __init__(self, connection: Connection, strategy: ResetStrategy | None = None, *, ahead: bool = True) -> None:
         self._connection = connection
+        self._ahead = ahead
         self._strategy = strategy
         self._client: Client | None = None
         self._meta: _Meta | None = None
@@ -186,9 +188,10 @@ class Resetter:
         if self._spare:
             self._spare.join()
         chosen = meta.why if meta.why.startswith("auto") else ""
-        swap(self._connection, meta.template, chosen, tidy=False)
-        self._spare = Thread(target=self._make_spare, args=(meta.template, chosen), name="envctl-spare")
-        self._spare.start()
+        swap(self._connection, meta.template, chosen, tidy=not self._ahead)
+        if self._ahead:
+            self._spare = Thread(target=self._make_spare, args=(meta.template, chosen), name="envctl-spare")
+            self._spare.start()
         return "template", 1, "; ".join(filter(None, (note, _SENT_AWAY)))
 
     def _make_spare(self, template: str, chosen: str) -> None:

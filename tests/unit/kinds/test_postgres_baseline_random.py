@@ -21,7 +21,7 @@ from envctl.kinds.postgres import baseline
 from envctl.kinds.postgres.data import Databases, connection_to
 from envctl.model import Connection
 
-EXAMPLES = int(os.environ.get("ENVCTL_TEST_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("ENVCTL_TEST_EXAMPLES", "3"))
 # Finding a smaller example takes minutes: it is done where somebody waits for it.
 PHASES = [Phase.explicit, Phase.generate, *([Phase.shrink] if "ENVCTL_TEST_EXAMPLES" in os.environ else [])]
 
@@ -39,7 +39,14 @@ EVERYTHING = [
         ]
     )
 ]
-ALL_WORK = [[world.Step(what, number, number + 1, "plain") for number in range(5) for what in sorted(set(world.WHAT))]]
+ALL_WORK = [
+    [world.Step(what, number, number + 1, how) for number in range(5) for what in what_]
+    for how, what_ in (
+        ("plain", sorted(set(world.WHAT))),
+        ("replica", ("insert", "update", "delete")),
+        ("role", ("insert", "update", "delete")),
+    )
+]
 
 
 @pytest.fixture
