@@ -1,4 +1,4 @@
-"""Save the data of this environment under a name, and put it back.
+"""Save the data of this environment by a name, and put it back.
 
 `save` takes what Postgres and Redis hold at one moment, while tests go on. `restore` puts it back, all of it or
 nothing; who is connected is sent away and connects again. A snapshot belongs to the project: it fits every environment
