@@ -32,6 +32,8 @@ _SETTINGS = (
     "bytea_output=hex",
     "xmloption=content",
     "jit=off",
+    "work_mem='64MB'",
+    "max_parallel_workers_per_gather=0",
 )
 _SUPERUSERS = (
     "session_replication_role=replica",

@@ -214,6 +214,19 @@ def test_a_kept_connection_that_was_ended_is_made_anew(base: Connection) -> None
     assert checksums(base) == before
 
 
+def test_a_reset_that_was_cut_off(base: Connection) -> None:
+    """A reset whose connection ends in the middle has changed no row, and the next one puts everything back."""
+    before = take(base)
+    run(base, MESS)
+    link = psycopg.connect(base.url)
+    link.execute("SET session_replication_role = replica; SELECT envctl.reset()", prepare=False)
+    run(connection_to(base, "postgres"), f"SELECT pg_terminate_backend({link.info.backend_pid})")
+    link.close()
+    assert run(base, "SELECT count(*) FROM log") == [(4,)]
+    assert baseline.reset(base).changed == 3
+    assert checksums(base) == before
+
+
 # -- who is in the way -------------------------------------------------------------------------------------------------
 
 
