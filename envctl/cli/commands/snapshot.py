@@ -11,10 +11,7 @@ kinds, prepared ones by at least six digits of their key.
 Examples:
   envctl snapshot save before-refactoring
   envctl snapshot restore before-refactoring
-  envctl snapshot ls
   envctl snapshot export demo demo.envctl
-  envctl snapshot import demo.envctl
-  envctl snapshot rm before-refactoring 3fa91c
 """
 
 from __future__ import annotations
