@@ -232,17 +232,25 @@ def forget_home(data: Path) -> None:
     """
     roots = set(run_roots())
     place = data.parent
-    if not roots & set(place.parents) or not place.is_dir():
+    if not roots & set(place.parents):
         return
-    for entry in list(place.iterdir()):
+    for entry in list(place.iterdir()) if place.is_dir() else ():
         if entry.name.startswith("."):
             remove_tree(entry, place)
     while place not in roots:
         try:
             place.rmdir()
+        except FileNotFoundError:
+            pass
         except OSError:
             return
         place = place.parent
+
+
+def forget_homes(state: Path, stack_id: str) -> None:
+    """The same for a stack that is removed, whose folders a start or a removal that was killed has left empty."""
+    for root in run_roots():
+        forget_home(root / _digest(state) / stack_id / "data")
 
 
 def _digest(state: Path) -> str:

@@ -84,6 +84,7 @@ def remove(state: Path, stack: Stack, *, purge: bool) -> Removed:
         left += failed
         if name in persistent and folders.data(root / name):
             kept.append(name)
+    account.forget_homes(state, stack.id)
     left += _remove_rest(state, root, {*kept, *stuck})
     counts = {"process": started, "volume": volumes}
     names = tuple(f"{stack.project}_{name}-data" for name in kept)

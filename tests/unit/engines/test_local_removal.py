@@ -76,6 +76,19 @@ def test_a_second_time_there_is_nothing_to_do(stacks: Stacks) -> None:
         assert (done.counts, done.kept, done.left) == ({}, (), ())
 
 
+def test_what_a_killed_removal_has_left_outside(
+    stacks: Stacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty folders outside of the state directory, whose data is gone already, go too."""
+    (tmp_path / "run").mkdir(mode=0o711)
+    monkeypatch.setenv(account.RUN_DIR, str(tmp_path / "run"))
+    stack = stacks.stack()
+    stacks.up(stack, {"app": definition()})
+    (tmp_path / "run" / account._digest(stacks.state) / stack.id).mkdir(parents=True)
+    removal.remove(stacks.state, stack, purge=False)
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_another_stack_is_not_touched(stacks: Stacks) -> None:
     """Only what carries this stack's id is ended."""
     one, other = stacks.stack(), stacks.stack()

@@ -232,6 +232,19 @@ def test_empty_folders_go(tmp_path: Path, run_dir: Path) -> None:
     assert list(run_dir.iterdir()) == []
 
 
+def test_empty_folders_of_a_stack_go(tmp_path: Path, run_dir: Path) -> None:
+    """Folders that were left empty by whoever was killed go with their stack, wherever that stopped."""
+    account.run_root(SOMEBODY)
+    digest = run_dir / account._digest(tmp_path)
+    for left in (digest / STACK, digest):
+        left.mkdir(parents=True)
+        account.forget_homes(tmp_path, STACK)
+        assert list(run_dir.iterdir()) == []
+    (digest / STACK / "db").mkdir(parents=True)
+    account.forget_homes(tmp_path, STACK)
+    assert (digest / STACK / "db").is_dir()
+
+
 def test_the_state_directory_is_not_touched(tmp_path: Path, run_dir: Path) -> None:
     """Where data is in the state directory, there is nothing to forget."""
     data = tmp_path / "stacks" / STACK / "db" / "data"
