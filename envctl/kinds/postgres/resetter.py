@@ -183,12 +183,31 @@ class Resetter:
             state="nothing was changed",
         )
 
+    def _lost(self, note: str) -> NoBaseline:
+        name = self._connection.database
+        return NoBaseline(
+            f'the copy from which database "{name}" is reset is gone',
+            cause="somebody dropped it, or the command that was to make it was ended before it was done",
+            evidence=[note] if note else [],
+            fix=[
+                "envctl up --fresh begins anew",
+                f"or have it hold what tests expect, and then: envctl reset --new-baseline {self._connection.service}",
+            ],
+            subject={"service": self._connection.service, "database": name},
+            state="nothing was changed",
+        )
+
     def _by_template(self, meta: _Meta, note: str) -> tuple[str, int, str]:
         self._hang_up()
         if self._spare:
             self._spare.join()
         chosen = meta.why if meta.why.startswith("auto") else ""
-        swap(self._connection, meta.template, chosen, tidy=not self._ahead)
+        try:
+            swap(self._connection, meta.template, chosen, tidy=not self._ahead)
+        except DataFailed:
+            if is_there(self._connection, meta.template):
+                raise
+            raise self._lost(note) from None
         if self._ahead:
             self._spare = Thread(target=self._make_spare, args=(meta.template, chosen), name="envctl-spare")
             self._spare.start()

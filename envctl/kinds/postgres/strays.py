@@ -7,12 +7,13 @@ from typing import NamedTuple
 from envctl.kinds.postgres.client import Client
 
 # Whoever wrote anything holds a lock on `touched`; whoever locked rows or a table holds one on that. Readers hold a
-# weak one on what they read, which is in nobody's way.
+# weak one on what they read, which is in nobody's way. Who is idle for a moment, between two statements, is at work.
 _FIND = """
 SELECT DISTINCT a.pid, a.state, coalesce(nullif(a.application_name, ''), '?'), coalesce(a.usename, '?'),
     extract(epoch FROM clock_timestamp() - coalesce(a.state_change, a.xact_start))::int,
     left(regexp_replace(coalesce(a.query, ''), '[[:space:]]+', ' ', 'g'), 120),
-    coalesce(a.state IN ('idle in transaction', 'idle in transaction (aborted)'), false)
+    coalesce(a.state IN ('idle in transaction', 'idle in transaction (aborted)')
+        AND a.state_change < clock_timestamp() - interval '900 ms', false)
 FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.granted AND l.locktype = 'relation' AND a.pid <> pg_backend_pid()
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())

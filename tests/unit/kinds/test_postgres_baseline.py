@@ -16,6 +16,7 @@ from postgres_inside import Inside
 from real_servers import eventually
 
 from envctl.errors import DataFailed, NoBaseline, ResetBlocked
+from envctl.host import clock
 from envctl.kinds.postgres import baseline, resetter
 from envctl.kinds.postgres.baseline_swap import names_of
 from envctl.kinds.postgres.client import Client
@@ -248,6 +249,22 @@ def test_a_forgotten_transaction_is_ended(base: Connection) -> None:
     assert checksums(base) == before
 
 
+def test_a_moment_between_two_statements_is_no_forgotten_transaction(base: Connection) -> None:
+    """Who goes on with a transaction, one statement after another, is waited for, however long the reset has waited."""
+    before = take(base)
+    with psycopg.connect(base.url) as writer:
+        writer.execute("INSERT INTO log VALUES ('at work')")
+        resets = threading.Thread(target=baseline.reset, args=(base,))
+        resets.start()
+        began_s = clock.monotonic_s()
+        while clock.monotonic_s() < began_s + 1.5:
+            writer.execute("SELECT 1")
+            clock.sleep_s(0.02)  # in which it is idle
+        writer.commit()
+        resets.join()
+    assert checksums(base) == before
+
+
 @pytest.mark.provokes("RESET_BLOCKED")
 def test_who_is_at_work_is_not_ended(base: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is in the middle of a statement is waited for, and named at the end; nothing was changed."""
@@ -412,6 +429,20 @@ def test_no_baseline(base: Connection) -> None:
     """A reset of a database of which no baseline was taken is refused."""
     with pytest.raises(NoBaseline):
         baseline.reset(base)
+
+
+def test_a_template_that_is_gone(base: Connection) -> None:
+    """Who was killed while a baseline was taken leaves no template: only a reset that needs it is refused."""
+    before = take(base)
+    Databases(base).drop(baseline.baseline_name(base.database or ""))
+    run(base, MESS)
+    assert baseline.reset(base).strategy == "tables"
+    assert checksums(base) == before
+    run(base, "DROP TABLE orders")
+    with pytest.raises(NoBaseline) as caught:
+        baseline.reset(base)
+    assert "DROP TABLE public.orders" in str(caught.value.evidence)
+    assert run(base, "SELECT count(*) FROM customers") == [(20,)]
 
 
 def test_a_baseline_that_cannot_be_taken(base: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
