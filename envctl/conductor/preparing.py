@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _ANY_VERSION = "25.0"
 _MAKER = "prepare-"
 _MOST_NAMED = 5
-_NOTHING_YET = "nothing was prepared for these inputs yet"
+_FIRST, _AGAIN = "the first of this project", "made again"
 
 
 def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, began_s: float) -> EnvironmentReport:
@@ -194,8 +194,8 @@ class _Preparation:
             return "--fresh"
         before = self._store.newest_like(self._project, self._engine.name, self._engine.address)
         if before is None:
-            return _NOTHING_YET
-        return ", ".join(data_key.differing(before.inputs, self._inputs(made_with))) or _NOTHING_YET
+            return _FIRST
+        return ", ".join(data_key.differing(before.inputs, self._inputs(made_with))) or _AGAIN
 
     @property
     def _project(self) -> str:

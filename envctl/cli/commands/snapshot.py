@@ -207,8 +207,8 @@ def _named_row(one: Named, now: datetime) -> tuple[str, ...]:
 
 def _prepared_row(one: Snapshot, now: datetime) -> tuple[str, ...]:
     age, used = span(now.timestamp() - one.created_s), span(now.timestamp() - one.used_s)
-    cause = escape(one.cause, limit=120)
-    return (one.key[:SHOWN_KEY], "prepared", escape(one.project, limit=60), size(one.size_bytes), age, used, cause)
+    holds = escape(f"{', '.join(one.sources)}: {one.cause}", limit=120)
+    return (one.key[:SHOWN_KEY], "prepared", escape(one.project, limit=60), size(one.size_bytes), age, used, holds)
 
 
 def _named_as_dict(one: Named) -> dict[str, Any]:
