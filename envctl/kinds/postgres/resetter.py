@@ -151,14 +151,16 @@ class Resetter:
         except ServerError as error:
             if error.code not in _NO_META:
                 raise
-            found = []
+            found, begun = [], False
+        else:
+            begun = True
         if found:
             ((template, strategy, why, copy_ms, slow),) = found
             return _Meta(template or "", strategy or "", why or "", float(copy_ms or 0), int(slow or 0))
         template = baseline_name(self._connection.database or "")
         if is_there(self._connection, template):  # a test has removed all schemas, or the database was restored
             return _Meta(template, "template", "the database did not know its baseline", 0, 0)
-        raise self._nothing()
+        raise self._lost("") if begun else self._nothing()
 
     def _nothing(self) -> EnvctlError:
         name = self._connection.database

@@ -442,6 +442,9 @@ def test_a_template_that_is_gone(base: Connection) -> None:
     with pytest.raises(NoBaseline) as caught:
         baseline.reset(base)
     assert "DROP TABLE public.orders" in str(caught.value.evidence)
+    run(base, "DELETE FROM envctl.meta")  # that is written last
+    with pytest.raises(NoBaseline, match="is gone"):
+        baseline.reset(base)
     assert run(base, "SELECT count(*) FROM customers") == [(20,)]
 
 
