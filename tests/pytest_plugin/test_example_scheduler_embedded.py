@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import scheduler_example
 from harness import Project
 
 
+@pytest.mark.timeout(240)
 def test_the_readme_session(make_project: Callable[..., Project]) -> None:
     """Its tests pass in random order with four workers, again and again in one environment, and nothing is left."""
     scheduler_example.run_pytest_session(

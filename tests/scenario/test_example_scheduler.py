@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import scheduler_example
 import typescript_example
 from harness import Project
 
 
+@pytest.mark.timeout(240)
 def test_the_readme_session(project: Project) -> None:
     """Its tests pass in random order with four workers, and nothing is left."""
     scheduler_example.run_pytest_session(scheduler_example.put_into(project), "compose", runs=1)
