@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from envctl import kinds
 from envctl.conductor import record
-from envctl.errors import DataDirty, EnvctlError
+from envctl.errors import DataDirty, DataFailed, EnvctlError
 from envctl.host import clock, owner
 from envctl.host.signals import shielded
 from envctl.model import EnvironmentState, Owner
@@ -86,8 +86,13 @@ def recover(found: EnvironmentRecord) -> None:
         DataFailed: A server did not answer.
     """
     for connection in record.connections(found).values():
-        if (dumps := kinds.dumps(connection.kind)) is not None:
+        if (dumps := kinds.dumps(connection.kind)) is None:
+            continue
+        try:
             dumps.recover(connection)
+        except DataFailed as error:  # `up` refuses what is dirty: it does not start the server again
+            error.fix = (*error.fix, "envctl up --fresh begins anew, without what is there")
+            raise
 
 
 def _note(doing: str, services: Collection[str]) -> dict[str, Any]:

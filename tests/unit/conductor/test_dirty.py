@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from local_server import closed_port
 
 from envctl.conductor import dirty
 from envctl.conductor.place import Place, Selection
@@ -76,6 +77,16 @@ def test_nothing_changed(place: Place) -> None:
             refused(change)
         assert (found(place).state, found(place).details) == (before.state, before.details)
         leave_dirty(place)
+
+
+def test_a_server_that_is_gone(place: Place) -> None:
+    """Dirty data whose server does not answer cannot be put right; the error tells the way that is left."""
+    connection = {"service": "redis", "kind": "redis", "host": "127.0.0.1", "port": closed_port(), "database": "0"}
+    entry = {"connection": connection}
+    place.registry.set_state(found(place).identity.name, EnvironmentState.DIRTY, details={"services": {"redis": entry}})
+    with pytest.raises(DataFailed) as caught:
+        dirty.recover(found(place))
+    assert "envctl up --fresh begins anew, without what is there" in caught.value.fix
 
 
 def test_each_service_has_to_be_put_right(place: Place) -> None:
