@@ -257,11 +257,13 @@ def _remove_one(
         if now is None or now.state is EnvironmentState.DOWN or not only_if(now):
             return []
         progress.phase(found.identity.name, "removing")
-        from envctl.conductor import teardown
+        from envctl.conductor import orphans, teardown
 
         engine = engines.create(now.stack.engine, environ, now.stack.endpoint)
         engine = with_processes(engine, state, environ, stack_id=now.stack.id)
-        return [teardown.remove(state, registry, now, engine, purge=False, keep_ports=False)]
+        removal = teardown.remove(state, registry, now, engine, purge=False, keep_ports=False)
+        orphans.clear_after(now, environ, engine)
+        return [removal]
 
 
 def _registry(environ: Mapping[str, str], *, sweeps: bool = True) -> Registry | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from envctl import engines
-from envctl.conductor import creation, gather, inplace, provenance, shaping
+from envctl.conductor import creation, gather, inplace, orphans, provenance, shaping
 from envctl.conductor.maker import maker
 from envctl.conductor.place import Place
 from envctl.conductor.provenance import Provenance
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from envctl.report import EnvironmentReport, Progress
 
 _ANY_VERSION = "25.0"
-_MAKER = "prepare-"
 _MOST_NAMED = 5
 _FIRST, _AGAIN = "the first of this project", "made again"
 
@@ -163,7 +162,7 @@ class _Preparation:
     def _made(self, provisional: str, made_with: Mapping[str, str]) -> Provenance:
         cause = self._cause(made_with)
         self._progress.note(f"preparing data: {cause}")
-        place, services, label = self._place, self._services, f"{_MAKER}{provisional[:8]}"
+        place, services, label = self._place, self._services, f"{orphans.MAKER}{provisional[:8]}"
         with maker(place, self._engine, services, label, self._budget_s, self._progress) as (own, report):
             shaping.shape(place.spec, own, report, services, self._progress)
             shaping.settle(report, services)
@@ -218,8 +217,6 @@ class _Preparation:
     def _make_room(self, key: str) -> None:
         for old in self._store.excess(self._place.spec.snapshots_max_bytes, key):
             remove(self._place.selection.environ, old.key)
-        known = {source for one in self._store.all() for source in one.sources.values()}
-        self._engine.sweep(self._store.folder(key).parent, known)
 
     def _sealed(
         self, key: str, made_with: Mapping[str, str], sources: Mapping[str, tuple[str, int]], cause: str
@@ -285,4 +282,5 @@ def remove(environ: Mapping[str, str], key: str) -> Snapshot | None:
     # Those that can go are gone then, and nobody starts from the rest: it is made anew.
     if [image for image in images if not engine.discard(image)]:
         return None
+    orphans.clear(environ, engine)
     return store.remove(key)

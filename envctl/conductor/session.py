@@ -156,4 +156,8 @@ def _remove(
         progress.phase(service, "removing")
     engine = engines.create(found.stack.engine, environ, found.stack.endpoint)
     engine = with_processes(engine, state, environ, stack_id=found.stack.id)
-    return teardown.remove(state, registry, found, engine, purge=False, keep_ports=False)
+    from envctl.conductor import orphans
+
+    removal = teardown.remove(state, registry, found, engine, purge=False, keep_ports=False)
+    orphans.clear_after(found, environ, engine)
+    return removal

@@ -5,7 +5,7 @@ Imported for its types alone: making these classes costs Python 10 ms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -169,12 +169,12 @@ class Engine(Protocol):
         """Remove what `capture` gave; False where something still runs on it."""
         ...
 
-    def sweep(self, store: Path, known: Collection[str]) -> None:
-        """Remove what `capture` gave to makers of a store that were killed: nobody knows it, and it is old.
+    def sweep(self, store: Path, is_abandoned: Callable[[str, str], bool]) -> None:
+        """Remove what `capture` gave to makers of a store that were killed.
 
         Args:
             store: The store's folder.
-            known: What the store knows.
+            is_abandoned: Tells it by a snapshot's key and what `capture` gave.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -198,11 +198,11 @@ class ComposeEngine:
 
         return prepared.remove(self._where, source)
 
-    def sweep(self, store: Path, known: Collection[str]) -> None:
+    def sweep(self, store: Path, is_abandoned: Callable[[str, str], bool]) -> None:
         """Remove images that killed makers left."""
         from envctl.engines.docker import prepared
 
-        prepared.sweep(self._where, store, known)
+        prepared.sweep(self._where, store, is_abandoned)
 
     def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:
         """Everything of the stack: containers, networks, volumes, the images built for it alone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +84,7 @@ class EmbeddedEngine:
         """Files go with the folder that they are in, and nothing runs on them."""
         return True
 
-    def sweep(self, store: Path, known: Collection[str]) -> None:
+    def sweep(self, store: Path, is_abandoned: Callable[[str, str], bool]) -> None:
         """Nothing of ours is outside of the store, which clears up after killed makers itself."""
 
     def remove(self, stack: Stack, registry_id: str, *, purge: bool, settled: bool) -> Removed:

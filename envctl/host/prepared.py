@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from envctl.errors import Busy, CannotWrite
-from envctl.host import cache, clock, files, locks, paths, seals
+from envctl.host import cache, files, locks, paths, seals
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _LONGEST_MAKING_S = 30 * 60.0
-_ABANDONED_S = 3600.0
 
 
 class Snapshot(NamedTuple):
@@ -113,7 +112,31 @@ class Store:
                 total -= one.size_bytes
         return doomed
 
+    def clear(self) -> None:
+        """Remove what makers that were killed have left. Housekeeping: no failure of it is told."""
+        with suppress(CannotWrite):
+            for folder in self._abandoned():
+                self._clear(folder)
+
+    def is_abandoned(self, key: str, source: str) -> bool:
+        """Whether no snapshot has the source, and nobody is making the one that it was meant for.
+
+        Args:
+            key: That one's.
+            source: Reference of an image.
+        """
+        if not _KEY.fullmatch(key):
+            return False
+        with suppress(Busy, CannotWrite, OSError), self._lock(key, "clearing up", 0):
+            return all(source not in one.sources.values() for one in self.all())
+        return False
+
     # -- making ------------------------------------------------------------------------------------------------------
+
+    @property
+    def root(self) -> Path:
+        """The folder of new snapshots. Raises CannotWrite where there is no place for one."""
+        return self._place
 
     @contextmanager
     def making(self, key: str, purpose: str, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
@@ -157,7 +180,6 @@ class Store:
         if seals.read(folder) is None:
             _empty(folder)
         files.sweep(folder)
-        self._sweep_abandoned(key)
         return folder
 
     def seal(self, snapshot: Snapshot) -> None:
@@ -233,15 +255,11 @@ class Store:
             if not (folder / seals.NAME).exists():
                 files.remove_tree(folder, folder.parent)
 
-    def _sweep_abandoned(self, key: str) -> None:
-        """Remove what makers of other snapshots, killed an hour ago or more, have left."""
-        newest_s = clock.now().timestamp() - _ABANDONED_S
+    def _abandoned(self) -> Iterator[Path]:
+        """What has no mark; whoever works in one holds its lock."""
         for folder in _entries(self._place):
-            if folder.name == key or not _KEY.fullmatch(folder.name) or (folder / seals.NAME).exists():
-                continue
-            with suppress(OSError):
-                if folder.lstat().st_mtime < newest_s:
-                    self._clear(folder)
+            if _KEY.fullmatch(folder.name) and not (folder / seals.NAME).exists():
+                yield folder
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

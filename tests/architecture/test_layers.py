@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bringup", "teardown", "rendering", "unchanged"),
     ("gather", "target", "dirty", "freshness"),
     ("place",),
-    ("reaching", "record", "provenance", "repair", "sweeping", "gone"),
+    ("reaching", "record", "provenance", "repair", "sweeping", "gone", "orphans"),
     ("conductor",),
     ("engines",),
     ("kinds.probe",),

@@ -137,6 +137,25 @@ def test_killed_while_it_migrates(seeded: Project, tmp_path: Path) -> None:
     assert (users(seeded.up()), runs(seeded)) == (["Ada"], 2)
 
 
+def test_what_killed_makers_have_left(seeded: Project) -> None:
+    """What makers have left that were killed before they had marked it goes with the next one, or `snapshot rm`."""
+    seeded.up()
+    (whole,) = (seeded.folder / "cache" / "prepared").iterdir()
+    left = whole.with_name("f" * 32)
+    seeded.write("fixtures/users.sql", "INSERT INTO users VALUES (1, 'Eve');")
+    for command in (("up",), ("snapshot", "rm", whole.name)):
+        left.mkdir()
+        images = [image for image in prepared_images.of_session(seeded.folder) if whole.name[:16] in image]
+        for image in images:
+            seeded.docker("image", "tag", image, f"{image}-left")
+        seeded.run(*command, check=True)
+        assert not left.exists()
+        for image in images:
+            assert not seeded.docker("image", "ls", "--quiet", f"{image}-left")
+        assert bool(images) == seeded.traces.containers
+    assert users(seeded.up()) == ["Eve"]
+
+
 def test_what_persists_is_seeded_where_it_is(seeded: Project) -> None:
     """Data that persists is seeded once, in its place; it survives `down`, and only new migrations run again."""
     seeded.config(CONFIG.replace("    seed:", "    persist: true\n    seed:"))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 from envctl.engines.docker import cli
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EnvctlError, Interrupted
-from envctl.host import clock
 from envctl.plan import digest
 from envctl.plan.labels import LABEL_PREFIX
 
@@ -20,7 +18,6 @@ PREPARED_LABEL = LABEL_PREFIX + "prepared"
 """On each such image: the key of what shaped its data."""
 
 _STORE_LABEL = LABEL_PREFIX + "store"  # whose it is: only that store's owner removes it
-_ABANDONED_S = 3600.0
 _STOP_S = 120
 _COMMIT_LIMIT_S = 1800.0  # gigabytes, on a slow disk
 
@@ -72,18 +69,20 @@ def remove(where: Endpoint, reference: str) -> bool:
     return True
 
 
-def sweep(where: Endpoint, store: Path, known: Collection[str]) -> None:
-    """Remove what makers of a store that were killed an hour ago or more have left.
+def sweep(where: Endpoint, store: Path, is_abandoned: Callable[[str, str], bool]) -> None:
+    """Remove what makers of a store that were killed have left.
 
     Args:
         where: The engine.
         store: The store's folder.
-        known: The references that are in use.
+        is_abandoned: Tells it by the snapshot's key and the image's reference.
+
+    Raises:
+        EnvctlError: The engine does not answer, or somebody else has removed one meanwhile.
     """
-    form = ["--format", "{{.Repository}}:{{.Tag}}\t{{.CreatedAt}}"]
+    form = ["--format", "{{.Repository}}:{{.Tag}}"]
     listing = ["image", "ls", "--filter", f"label={_STORE_LABEL}={_id(store)}", *form]
-    for line in cli.run(where, listing, doing="list images").splitlines():
-        reference, _, created = line.partition("\t")
-        age_s = clock.now().timestamp() - datetime.strptime(created[:25], "%Y-%m-%d %H:%M:%S %z").timestamp()
-        if reference not in known and age_s > _ABANDONED_S:
+    for reference in cli.run(where, listing, doing="list images").splitlines():
+        asked = ["image", "inspect", "--format", f'{{{{index .Config.Labels "{PREPARED_LABEL}"}}}}', reference]
+        if is_abandoned(cli.run(where, asked, doing="look at an image").strip(), reference):
             remove(where, reference)

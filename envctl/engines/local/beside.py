@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -63,9 +63,9 @@ class Beside:
         """Remove what was kept of a container."""
         return self._containers.discard(source)
 
-    def sweep(self, store: Path, known: Collection[str]) -> None:
+    def sweep(self, store: Path, is_abandoned: Callable[[str, str], bool]) -> None:
         """Remove what killed makers left of containers."""
-        self._containers.sweep(store, known)
+        self._containers.sweep(store, is_abandoned)
 
     def image_ids(self, references: Sequence[str]) -> Mapping[str, str]:
         """Those of the engine of containers."""

@@ -204,13 +204,19 @@ def test_killed_in_the_middle(environ: dict[str, str], store: Store, tmp_path: P
 
 
 def test_what_nobody_will_finish_goes(store: Store) -> None:
-    """A maker takes away what others, of snapshots that may never be made again, left an hour ago."""
-    old, young = store.folder("c" * 32), store.folder("d" * 32)
-    for folder in (old, young):
-        (folder / "db.data").touch()
-    os.utime(old, (1.0, 1.0))
+    """What killed makers have left goes, be it files or images; what is whole, or being made, stays."""
     make(store)
-    assert (old.exists(), young.exists()) == (False, True)
+    old, busy = store.folder("c" * 32), store.folder("d" * 32)
+    for folder in (old, busy):
+        (folder / "db.data").touch()
+    with store.making(busy.name, "test"):
+        store.clear()
+        assert (old.exists(), busy.exists()) == (False, True)
+        assert not store.is_abandoned(busy.name, "envctl-prepared:2")
+    assert store.is_abandoned(busy.name, "envctl-prepared:2")
+    assert not store.is_abandoned(KEY, "envctl-prepared:1")
+    assert store.is_abandoned(KEY, "envctl-prepared:2")
+    assert store.find(KEY)
 
 
 @pytest.mark.provokes("ENVIRONMENT_BUSY")
