@@ -134,9 +134,10 @@ class Snapshots:
             raise files.cannot_write(path, error) from error
 
     def remove(self, name: str) -> Named:
-        """Remove it. Raises SnapshotNotFound."""
+        """Remove it, and what writers that were killed have left. Raises SnapshotNotFound."""
         found = self.find(name)
         found.path.unlink(missing_ok=True)
+        files.sweep(self.folder)
         return found
 
     def used(self, name: str) -> None:

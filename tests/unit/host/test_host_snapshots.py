@@ -62,6 +62,16 @@ def test_what_was_saved_is_read_back(store: Snapshots) -> None:
     assert [one.name for one in store.all()] == [one.name for one in everywhere(path.parents[2])] == ["demo"]
 
 
+def test_what_a_killed_writer_has_left(store: Snapshots) -> None:
+    """A file that nobody will finish goes when a snapshot is removed."""
+    path = saved(store)
+    left = path.with_name(".other.envctl.1-1-00000000.tmp")  # process 1 began at no such time
+    left.touch()
+    os.utime(left, (1.0, 1.0))
+    store.remove("demo")
+    assert list(path.parent.iterdir()) == []
+
+
 def test_a_name_is_not_taken_from_another(store: Snapshots) -> None:
     """A snapshot stays unless it is said that it may be replaced; then it is replaced whole."""
     path = saved(store)
