@@ -53,6 +53,8 @@ class Kind:
         options: Settings only this kind has.
         secrets: Names of the random secrets each service of this kind gets ("password", "token").
         memory_bytes: Default memory limit.
+        baseline_version: Of the way a baseline is remembered in its data (`baseline.py`), raised with each change of it:
+            data that was prepared in another way is not used any more. 0 for a kind that remembers none.
         bundled: Whether `compose/NAME/` holds a Dockerfile that is built where the user gives no image or build.
         seeds: How the names of the files end that its `seeding.py` takes; none for those without. Here too, as reading
             a configuration is not to import what puts files into a server.
@@ -67,6 +69,7 @@ class Kind:
     secrets: tuple[str, ...] = ()
     memory_bytes: int = 512 * 1024**2
     bundled: bool = False
+    baseline_version: int = 0
     seeds: tuple[str, ...] = ()
     resets: tuple[ResetStrategy, ...] = ()
 

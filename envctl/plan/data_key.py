@@ -44,7 +44,7 @@ def inputs(spec: EnvironmentSpec, services: Sequence[str], made_with: Mapping[st
         services: Those that are prepared, as `wants` gives them.
         made_with: For each of them what runs it: the image's id, or the program and its version.
     """
-    found = {_RECIPE: str(RECIPE)}
+    found = {_RECIPE: f"{RECIPE} {' '.join(_baselines(spec, services))}"}
     for name in services:
         service = spec.services[name]
         found[f"{name} image"] = made_with[name]
@@ -84,6 +84,11 @@ def _changed(name: str) -> str:
 
 def _is_order(name: str) -> bool:
     return name.endswith(_ORDER) and _file(name) != name
+
+
+def _baselines(spec: EnvironmentSpec, services: Sequence[str]) -> list[str]:
+    used = sorted({spec.services[name].kind for name in services})
+    return [f"{kind}:{kinds.get(kind).baseline_version}" for kind in used]
 
 
 def _can_be_captured(service: ServiceSpec) -> bool:

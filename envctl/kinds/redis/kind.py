@@ -31,6 +31,7 @@ class Redis(Kind):
         "database": Option("Number of the logical database in the URL, 0 to 127.", "0", r"\d{1,2}|1[01]\d|12[0-7]"),
     }
     secrets = ("password",)
+    baseline_version = 1
     seeds = (".json", ".yaml", ".yml")
     memory_bytes = 512 * 1024**2
 
