@@ -53,9 +53,9 @@ class Kind:
         options: Settings only this kind has.
         secrets: Names of the random secrets each service of this kind gets ("password", "token").
         memory_bytes: Default memory limit.
-        baseline_version: Of the way a baseline is remembered in its data (`baseline.py`), raised with each change of it:
-            data that was prepared in another way is not used any more. 0 for a kind that remembers none.
         bundled: Whether `compose/NAME/` holds a Dockerfile that is built where the user gives no image or build.
+        baseline_version: Of the way its `baseline.py` remembers things in its data, raised with each change: data that
+            was prepared in another way is not used any more. 0 for a kind that remembers none.
         seeds: How the names of the files end that its `seeding.py` takes; none for those without. Here too, as reading
             a configuration is not to import what puts files into a server.
         resets: The ways its data can be put back, the default first; none where there is only one.
