@@ -93,7 +93,7 @@ def _remove(place: Place, one: Named | Snapshot) -> str:
     if preparing.remove(place.selection.environ, one.key) is None:
         raise EnvironmentInUse(
             f"prepared snapshot {one.key[: snapshots.SHOWN_KEY]} is in use",
-            cause="an environment runs on it",
+            cause="an environment runs on it, or is just being started from it",
             fix=["envctl ls shows the environments there are", "envctl down removes one"],
             subject={"snapshot": one.key},
             state="it stays",

@@ -8,7 +8,8 @@ whatever goes wrong goes with the maker. Who wants the same meanwhile waits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from envctl import engines
@@ -16,7 +17,7 @@ from envctl.conductor import creation, gather, inplace, orphans, provenance, sha
 from envctl.conductor.maker import maker
 from envctl.conductor.place import Place
 from envctl.conductor.provenance import Provenance
-from envctl.errors import DataFailed, EnvctlError, Interrupted
+from envctl.errors import Busy, DataFailed, EnvctlError, Interrupted
 from envctl.host import clock
 from envctl.host.prepared import Snapshot, Store
 from envctl.plan import data_key, references
@@ -58,7 +59,8 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
         if preparation.is_whole(origin):
             raise
     progress.note("the prepared data was removed or damaged meanwhile: it is made anew")
-    return creation.bring_up(place, lock, budget_s, progress, began_s, preparation.ensured())
+    with preparation.held() as origin:
+        return creation.bring_up(place, lock, budget_s, progress, began_s, origin)
 
 
 def planned(place: Place) -> tuple[Provenance, str]:
@@ -123,6 +125,16 @@ class _Preparation:
             if not self._place.wishes.fresh and (known := self._known(made_with)):
                 return known  # who was waited for has made it
             return self._made(provisional, made_with)
+
+    @contextmanager
+    def held(self) -> Iterator[Provenance]:
+        """The same, and for the time of the block nobody removes it. Raises EnvctlError."""
+        for last in (False, False, False, False, True):
+            origin = self.ensured()
+            with self._store.making(origin.key, "starting from prepared data", self._progress.note):
+                if last or self.is_whole(origin):
+                    yield origin
+                    return
 
     def planned(self) -> tuple[Provenance, str]:
         """The data if it is there, else why it would be made. Changes nothing."""
@@ -267,7 +279,9 @@ def _is_there(engine: Engine, snapshot: Snapshot) -> bool:
 
 
 def remove(environ: Mapping[str, str], key: str) -> Snapshot | None:
-    """Remove prepared data, with its images; None where there is none, or where an environment still runs on it.
+    """Remove prepared data, with its images; None where there is none, or where it is in use.
+
+    That is: an environment runs on it, or somebody is just making it or starting from it.
 
     Args:
         environ: The caller's variables.
@@ -279,8 +293,12 @@ def remove(environ: Mapping[str, str], key: str) -> Snapshot | None:
         return store.remove(key)  # a damaged one
     engine = engines.create(snapshot.engine, environ, snapshot.where)
     images = [source for source in snapshot.sources.values() if not source.startswith("/")]
-    # Those that can go are gone then, and nobody starts from the rest: it is made anew.
-    if [image for image in images if not engine.discard(image)]:
+    try:
+        with store.alone(key, "removing prepared data"):
+            # Those that can go are gone then, and nobody starts from the rest: it is made anew.
+            if [image for image in images if not engine.discard(image)]:
+                return None
+    except Busy:
         return None
     orphans.clear(environ, engine)
     return store.remove(key)

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,6 +164,10 @@ class Store:
                     state="unchanged",
                 ) from error
             yield
+
+    def alone(self, key: str, purpose: str) -> AbstractContextManager[None]:
+        """As `making`, where nobody is to be waited for. Raises Busy."""
+        return self._lock(key, purpose, 0)
 
     def folder(self, key: str) -> Path:
         """A private folder for the snapshot's files, to be asked for in `making`; what killed makers left is removed.

@@ -14,6 +14,8 @@ import psycopg
 import pytest
 from harness import Project, Result, eventually
 
+from envctl.host import locks
+
 CONFIG = """
 snapshots: {max_size: 1g}
 services:
@@ -154,6 +156,19 @@ def test_what_killed_makers_have_left(seeded: Project) -> None:
             assert not seeded.docker("image", "ls", "--quiet", f"{image}-left")
         assert bool(images) == seeded.traces.containers
     assert users(seeded.up()) == ["Eve"]
+
+
+def test_who_starts_from_data_anew_keeps_it(seeded: Project) -> None:
+    """Prepared data that somebody holds, to start from it, is not removed meanwhile; `snapshot rm` says so."""
+    seeded.up()
+    (whole,) = (seeded.folder / "cache" / "prepared").iterdir()
+    seeded.run("down", check=True)
+    with locks.machine_lock(whole.parent.parent, f"prepare-{whole.name}", timeout_s=0, purpose="a test"):
+        assert seeded.error("snapshot", "rm", whole.name)["code"] == "ENVIRONMENT_IN_USE"
+        assert users(seeded.up()) == ["Ada"]
+    seeded.run("down", check=True)
+    seeded.run("snapshot", "rm", whole.name, check=True)
+    assert runs(seeded) == 1
 
 
 def test_what_persists_is_seeded_where_it_is(seeded: Project) -> None:
