@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 
 from envctl.errors import DataFailed
 from envctl.kinds.postgres.client import Client
@@ -54,6 +55,8 @@ def asking(connection: Connection, aim: str) -> Iterator[None]:
     except TimeoutError:
         raise _failed(connection, aim, "PostgreSQL did not answer in time") from None
     except (OSError, Garbled) as error:
+        if isinstance(error, OSError) and error.errno == ENOSPC:  # of a file here, to which a dump is written
+            raise
         raise _failed(connection, aim, f"the connection failed: {error or type(error).__name__}") from None
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import ENOSPC
 from functools import cached_property
 
 from envctl.errors import DataFailed
@@ -136,6 +137,8 @@ def explained(connection: Connection, doing: str) -> Iterator[None]:
     except TimeoutError:
         raise failed(connection, doing, "it did not answer in time") from None
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == ENOSPC:  # of a file here, to which a dump is written
+            raise
         cause = f"the connection failed: {error or type(error).__name__}"
         fix = ["envctl up starts it again, if it has ended", f"envctl logs {connection.service}"]
         raise failed(connection, doing, cause, fix) from None

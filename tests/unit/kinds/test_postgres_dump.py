@@ -126,6 +126,12 @@ def databases(base: Connection) -> list[str]:
     return Databases(base).names(base.database or "")
 
 
+def test_no_room_for_the_file(base: Connection) -> None:
+    """Where the disk fills to which it is saved, that is what is told, and not that the server failed."""
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="No space left"):
+        dump.save(base, full, Inside(base))
+
+
 def test_what_was_saved_comes_back_whole(base: Connection) -> None:
     """Rows, sequences, owners, policies, large objects and settings are as they were; nothing of envctl's own is.
 
