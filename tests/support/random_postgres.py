@@ -102,6 +102,7 @@ WHAT = (
     *("insert", "insert", "copy rows", "update", "update", "update key", "delete", "delete all", "upsert", "truncate"),
     *("restart", "truncate one", "refresh", "nextval", "setval", "setval false", "large", "large unlink", "temp"),
     *("to partition", "merge", "swap rows", "vacuum", "lock", "move"),
+    *("merge rows", "upsert rows"),
 )
 DDL = ("create", "alter", "drop", "disable", "function", "index", "grant", "comment", "rename sequence", "drop schema")
 HOW = ("plain", "plain", "plain", "commit", "roll back", "savepoint", "role", "replica", "repeatable read")
@@ -347,6 +348,12 @@ def _statement(world: World, step: Step) -> str:
         " CREATE INDEX ON pg_temp.x (a); DROP TABLE pg_temp.x",
         "to partition": lambda: f"INSERT INTO {p} (part) VALUES ({step.number}); UPDATE {p} SET part = part",
         "merge": lambda: f"MERGE INTO {name} t USING (SELECT 1) s ON false WHEN NOT MATCHED THEN INSERT DEFAULT VALUES",
+        "merge rows": lambda: f"MERGE INTO {name} t USING (SELECT id, row_number() OVER () AS row_ FROM {name}) s"
+        f" ON t.id = s.id AND row_ % 5 > 0 WHEN MATCHED AND row_ % 2 = 0 THEN DELETE"
+        f" WHEN MATCHED THEN UPDATE SET {column} = DEFAULT WHEN NOT MATCHED THEN INSERT DEFAULT VALUES"
+        if column else "",
+        "upsert rows": lambda: f"INSERT INTO {name} OVERRIDING SYSTEM VALUE SELECT * FROM {name} LIMIT {step.number}"
+        f" ON CONFLICT (id) DO UPDATE SET {column} = DEFAULT" if column else "",
         "swap rows": lambda: f"WITH gone AS (DELETE FROM {name} WHERE {some} RETURNING *)"
         f" INSERT INTO {name} SELECT * FROM gone",
         "vacuum": lambda: f"VACUUM {('', 'FULL', 'FREEZE')[step.number % 3]} {name}",

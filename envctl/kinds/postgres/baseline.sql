@@ -24,14 +24,15 @@ CREATE TABLE envctl.marker (self xid NOT NULL, place oid NOT NULL);
 -- One row, which is gone after a crash of the server, as the notes are then.
 CREATE UNLOGGED TABLE envctl.alive (yes boolean NOT NULL) WITH (autovacuum_enabled = off);
 
--- `what` is a change of the schema; without it, rows of `rel` were written.
-CREATE UNLOGGED TABLE envctl.touched (rel regclass, what text) WITH (autovacuum_enabled = off);
+-- `what` is a change of the schema; without it, rows of `rel` were written; `many`: without a note of their keys.
+CREATE UNLOGGED TABLE envctl.touched (rel regclass, what text, many boolean) WITH (autovacuum_enabled = off);
 
--- `key`: rows can be told apart by it. `source`: a query for the baseline's rows. `hush`, `unhush`: statements
+-- `key`: rows can be told apart by it. `keys`: the table where they are noted. `source`: a query for the baseline's
+-- rows. `hush`, `unhush`: statements
 -- around a change for which no trigger and no rule may fire.
 CREATE TABLE envctl.relation (
     rel regclass PRIMARY KEY, kind "char" NOT NULL, populated boolean NOT NULL, rows bigint NOT NULL,
-    name text NOT NULL, columns text NOT NULL, key text, source text, hush text, unhush text
+    name text NOT NULL, columns text NOT NULL, key text, keys text, source text, hush text, unhush text
 );
 -- Which tables hold what is written to a table: itself, its partitions, its heirs.
 CREATE TABLE envctl.member (rel regclass NOT NULL, part regclass NOT NULL);
@@ -49,7 +50,9 @@ CREATE INDEX ON envctl.page (loid);
 -- Only a transaction with a snapshot for each statement can trust a note it sees; in others it may be gone already.
 CREATE FUNCTION envctl.touch() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM envctl.touched t WHERE t.rel OPERATOR(pg_catalog.=) TG_RELID)
+    IF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
+        INSERT INTO envctl.touched (rel, many) VALUES (TG_RELID, true);
+    ELSIF NOT EXISTS (SELECT FROM envctl.touched t WHERE t.rel OPERATOR(pg_catalog.=) TG_RELID)
         OR pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.<>) 'read committed'
     THEN
         INSERT INTO envctl.touched (rel) VALUES (TG_RELID);
@@ -104,7 +107,21 @@ BEGIN
     RETURN done;
 END $$;
 
--- How rows of a table can be told apart: `t.a = b.a AND …` over the best of its unique keys, or NULL.
+-- The best of a table's unique keys, or NULL.
+CREATE FUNCTION envctl.index_of_key(table_ oid) RETURNS oid LANGUAGE sql STABLE AS $$
+    SELECT u.indexrelid FROM pg_catalog.pg_index u JOIN pg_catalog.pg_class r ON r.oid = u.indexrelid
+        JOIN pg_catalog.pg_am m ON m.oid = r.relam
+    WHERE u.indrelid = table_ AND u.indisunique AND u.indimmediate AND u.indisvalid AND NOT u.indisexclusion
+        AND u.indpred IS NULL AND u.indexprs IS NULL AND m.amname = 'btree' AND NOT EXISTS (
+            SELECT FROM unnest(u.indkey::int2[], u.indcollation::oid[]) WITH ORDINALITY AS e(attnum, collation_, place)
+            JOIN pg_catalog.pg_attribute x ON x.attrelid = u.indrelid AND x.attnum = e.attnum
+            WHERE e.place <= u.indnkeyatts
+                AND (NOT x.attnotnull OR x.attgenerated <> '' OR e.collation_ <> x.attcollation)
+        )
+    ORDER BY u.indisprimary DESC, u.indnkeyatts, u.indexrelid LIMIT 1
+$$;
+
+-- How rows of a table can be told apart: `t.a = b.a AND …` over that key, or NULL.
 CREATE FUNCTION envctl.key_of(table_ oid) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT string_agg(
         format('t.%I OPERATOR(%I.%s) b.%I', a.attname, o.nspname, o.oprname, a.attname), ' AND ' ORDER BY k.place)
@@ -118,16 +135,7 @@ CREATE FUNCTION envctl.key_of(table_ oid) RETURNS text LANGUAGE sql STABLE AS $$
         WHERE s.amopfamily = c.opcfamily AND s.amopstrategy = 3
             AND s.amoplefttype = c.opcintype AND s.amoprighttype = c.opcintype
     ) o ON true
-    WHERE k.place <= i.indnkeyatts AND i.indexrelid = (
-        SELECT u.indexrelid FROM pg_catalog.pg_index u JOIN pg_catalog.pg_class r ON r.oid = u.indexrelid
-            JOIN pg_catalog.pg_am m ON m.oid = r.relam
-        WHERE u.indrelid = table_ AND u.indisunique AND u.indimmediate AND u.indisvalid AND NOT u.indisexclusion
-            AND u.indpred IS NULL AND u.indexprs IS NULL AND m.amname = 'btree' AND NOT EXISTS (
-                SELECT FROM unnest(u.indkey::int2[]) WITH ORDINALITY AS e(attnum, place)
-                JOIN pg_catalog.pg_attribute x ON x.attrelid = u.indrelid AND x.attnum = e.attnum
-                WHERE e.place <= u.indnkeyatts AND (NOT x.attnotnull OR x.attgenerated <> '')
-            )
-        ORDER BY u.indisprimary DESC, u.indnkeyatts, u.indexrelid LIMIT 1)
+    WHERE k.place <= i.indnkeyatts AND i.indexrelid = envctl.index_of_key(table_)
 $$;
 
 -- Statements that keep the triggers and rules of a table silent that fire even for a replica, and undo that.
@@ -136,7 +144,8 @@ CREATE FUNCTION envctl.hush_of(table_ oid, name text, OUT hush text, OUT unhush 
         string_agg(format('ALTER TABLE ONLY %s ENABLE %s %s', name, w.mode, what), '; ' ORDER BY what)
     FROM (
         SELECT format('TRIGGER %I', tgname) AS what, tgenabled AS enabled FROM pg_catalog.pg_trigger
-            WHERE tgrelid = table_ AND tgfoid <> 'envctl.touch'::regproc
+            WHERE tgrelid = table_ AND tgfoid NOT IN (SELECT oid FROM pg_catalog.pg_proc
+                WHERE pronamespace = 'envctl'::regnamespace)
         UNION ALL
         SELECT format('RULE %I', rulename), ev_enabled FROM pg_catalog.pg_rewrite
             WHERE ev_class = table_ AND ev_type <> '1'
@@ -156,6 +165,7 @@ BEGIN
     DELETE FROM envctl.alive;
     INSERT INTO envctl.alive VALUES (true);
     TRUNCATE envctl.touched;
+    PERFORM envctl.forget_keys(keys) FROM envctl.noted;
 END $$;
 
 -- Remembers all rows, sequences and large objects. Nobody can write meanwhile.
@@ -165,6 +175,8 @@ DECLARE
     several text;
     found bigint;
     number integer := 0;
+    keys_ text;
+    indexed_ text;
     now_ xid;
 BEGIN
     LOCK TABLE envctl.touched IN ACCESS EXCLUSIVE MODE;
@@ -181,6 +193,7 @@ BEGIN
     LOOP
         found := 0;
         several := NULL;
+        keys_ := NULL;
         IF one.relispopulated THEN
             IF pg_catalog.pg_table_size(one.oid) <= most_bytes THEN
                 EXECUTE format('SELECT count(*) FROM (SELECT FROM ONLY %s LIMIT $1) s', one.name)
@@ -194,6 +207,10 @@ BEGIN
                 EXECUTE format('CREATE TABLE %s WITH (autovacuum_enabled = off) AS SELECT %s FROM ONLY %s',
                                several, one.columns, one.name);
                 GET DIAGNOSTICS found = ROW_COUNT;
+                SELECT keys, indexed INTO keys_, indexed_ FROM envctl.noted WHERE rel = one.oid;
+                IF keys_ IS NOT NULL THEN
+                    EXECUTE format('CREATE INDEX ON %s (%s)', several, indexed_);
+                END IF;
                 EXECUTE format('ANALYZE %s', several);
                 several := format('SELECT %s FROM %s', one.columns, several);
             ELSIF found > 0 THEN
@@ -203,7 +220,7 @@ BEGIN
             END IF;
         END IF;
         INSERT INTO envctl.relation VALUES (one.oid, one.relkind, one.relispopulated, found, one.name, one.columns,
-                                            one.key, several, one.hush, one.unhush);
+                                            one.key, keys_, several, one.hush, one.unhush);
     END LOOP;
 
     INSERT INTO envctl.member
@@ -225,18 +242,12 @@ BEGIN
 END $$;
 
 -- Puts back one table; whether anything had to be.
-CREATE FUNCTION envctl.put_back(one envctl.relation, horizon xid, own xid) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION envctl.put_back(one envctl.relation, horizon xid, own xid, noted boolean) RETURNS boolean
+LANGUAGE plpgsql AS $$
 DECLARE
-    foreign_ CONSTANT text := '($1 IS NULL OR pg_catalog.age(t.xmin) <= $1 AND t.xmin <> $2)';
-    since integer := age(horizon);
-    large boolean := one.rows > 5000 OR pg_relation_size(one.rel) > 1000000;
-    -- Thousands of resets have left dead rows behind in a table that is small.
-    bloated boolean := large AND (one.source IS NULL OR strpos(one.source, 'envctl.pile') > 0);
-    fill text;
-    all_ bigint := -1;
-    kept bigint := -2;
-    wrote bigint;
-    written bigint := 0;
+    fill CONSTANT text := format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE SELECT %s FROM (%s) b', one.name,
+                                 '(' || nullif(one.columns, '') || ')', one.columns, one.source);
+    written bigint;
 BEGIN
     IF one.hush IS NOT NULL THEN
         EXECUTE one.hush;
@@ -246,8 +257,37 @@ BEGIN
             WHERE oid = one.rel;
         EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', one.name);
     END IF;
-    fill := format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE SELECT %s FROM (%s) b', one.name,
-                   '(' || nullif(one.columns, '') || ')', one.columns, one.source);
+    IF noted AND envctl.few(one) THEN
+        written := envctl.put_back_few(one, fill);
+    ELSE
+        written := envctl.put_back_rows(one, fill, age(horizon), own);
+    END IF;
+    IF one.keys IS NOT NULL THEN
+        PERFORM envctl.forget_keys(one.keys);
+    END IF;
+    IF one.kind = 'm' THEN
+        UPDATE pg_catalog.pg_class SET relkind = 'm', relhasrules = true, relispopulated = one.populated
+            WHERE oid = one.rel;
+    END IF;
+    IF one.unhush IS NOT NULL THEN
+        EXECUTE one.unhush;
+    END IF;
+    RETURN written > 0;
+END $$;
+
+-- Puts back the rows of one table, which are told apart by `xmin`; how many were written.
+CREATE FUNCTION envctl.put_back_rows(one envctl.relation, fill text, since integer, own xid) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    foreign_ CONSTANT text := '($1 IS NULL OR pg_catalog.age(t.xmin) <= $1 AND t.xmin <> $2)';
+    large boolean := one.rows > 5000 OR pg_relation_size(one.rel) > 1000000;
+    -- Thousands of resets have left dead rows behind in a table that is small.
+    bloated boolean := large AND (one.source IS NULL OR strpos(one.source, 'envctl.pile') > 0);
+    all_ bigint := -1;
+    kept bigint := -2;
+    wrote bigint;
+    written bigint := 0;
+BEGIN
     IF large OR one.key IS NULL THEN
         EXECUTE format('SELECT count(*), count(*) FILTER (WHERE NOT %s) FROM ONLY %s t', foreign_, one.name)
             INTO all_, kept USING since, own;
@@ -271,14 +311,7 @@ BEGIN
         GET DIAGNOSTICS wrote = ROW_COUNT;
         written := written + wrote;
     END IF;
-    IF one.kind = 'm' THEN
-        UPDATE pg_catalog.pg_class SET relkind = 'm', relhasrules = true, relispopulated = one.populated
-            WHERE oid = one.rel;
-    END IF;
-    IF one.unhush IS NOT NULL THEN
-        EXECUTE one.unhush;
-    END IF;
-    RETURN written > 0;
+    RETURN written;
 END $$;
 
 -- Empties a large table without leaving its rows behind, where nobody is reading it and no key refers to it.
@@ -383,6 +416,7 @@ BEGIN
     IF lost OR copied OR EXISTS (SELECT FROM envctl.touched) THEN
         now_ := pg_snapshot_xmin(pg_current_snapshot())::xid;
         own_ := pg_current_xact_id()::xid;
+        PERFORM set_config('envctl.resetting', 'on', true);
         FOR one IN
             SELECT r AS relation, CASE WHEN NOT copied THEN c.horizon END AS horizon, c.own
             FROM envctl.relation r JOIN envctl.clean c ON c.rel = r.rel
@@ -390,7 +424,7 @@ BEGIN
             ORDER BY r.kind DESC, r.rel
         LOOP
             parts := parts || (one.relation).rel;
-            IF envctl.put_back(one.relation, one.horizon, one.own) THEN
+            IF envctl.put_back(one.relation, one.horizon, one.own, NOT (lost OR copied)) THEN
                 changed := changed + 1;
             END IF;
         END LOOP;

@@ -11,6 +11,8 @@ from envctl.model import Connection, ResetStrategy
 VERSION = 1
 _AT_ONCE = 200  # tables that get triggers in one transaction: each lock takes room that is limited
 _MOST_ROWS, _MOST_BYTES = 1000, 256 * 1024  # of a table whose rows are remembered as text, beside others
+# A table with more rows has the keys of touched rows noted: up to that share of them, and up to that number.
+_LARGE_ROWS, _SHARE, _KEYS = 5000, 0.1, 10_000
 # How it is seen that a sequence has moved: since 18 one function tells all of its state.
 _MOVED = "pg_get_sequence_data(s.seq)::text <> s.state"
 _MOVED_OLDER = (
@@ -48,12 +50,13 @@ def instrument(connection: Connection, template: str, strategy: ResetStrategy) -
         _forget(client, superuser=superuser)
         why = "" if superuser or strategy == "template" else _NO_SUPERUSER
         by_tables = superuser and strategy != "template"
-        script = Path(__file__).with_name("baseline.sql").read_text("utf-8")
+        script = "".join(Path(__file__).with_name(name).read_text("utf-8") for name in ("baseline.sql", "keys.sql"))
         client.rows(script.replace("{changed}", _MOVED if client.version == 18 else _MOVED_OLDER))
         meta = _META % tuple(map(literal, (template, strategy if by_tables else "template", why, str(VERSION))))
         if by_tables:
-            while client.rows(f"SELECT envctl.arm({_AT_ONCE})") == [(str(_AT_ONCE),)]:
-                pass
+            for arm in (f"arm({_AT_ONCE})", f"arm_keys({_AT_ONCE}, {_LARGE_ROWS}, {_SHARE}, {_KEYS})"):
+                while client.rows(f"SELECT envctl.{arm}") == [(str(_AT_ONCE),)]:
+                    pass
             client.rows(f"SELECT envctl.remember({_MOST_ROWS}, {_MOST_BYTES}); {meta} {_EVENTS}")
         else:
             client.rows(meta)

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, example, given, note, settings
 from hypothesis import strategies as st
 from postgres_inside import Inside
 
-from envctl.kinds.postgres import baseline
+from envctl.kinds.postgres import baseline, tracking
 from envctl.kinds.postgres.data import Databases, connection_to
 from envctl.model import Connection
 
@@ -25,6 +25,7 @@ EXAMPLES = int(os.environ.get("ENVCTL_TEST_EXAMPLES", "3"))
 # Finding a smaller example takes minutes: it is done where somebody waits for it.
 PHASES = [Phase.explicit, Phase.generate, *([Phase.shrink] if "ENVCTL_TEST_EXAMPLES" in os.environ else [])]
 
+KEYED = {"_MOST_ROWS": 0, "_LARGE_ROWS": 0, "_SHARE": 3}
 WITH_DDL = (False, False, True)
 
 EVERYTHING = [
@@ -47,6 +48,11 @@ ALL_WORK = [
         ("role", ("insert", "update", "delete")),
     )
 ]
+# Nothing that empties a table, after which no key would count.
+KEYED_WORK = [
+    [world.Step(what, number, number + 1, "plain") for number in range(5) for what in what_]
+    for what_ in (("update key", "merge rows"), ("upsert rows", "swap rows", "move"), ("insert", "update", "delete"))
+]
 
 
 @pytest.fixture
@@ -67,13 +73,20 @@ def where(postgres: Connection) -> Iterator[Connection]:
     phases=PHASES,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@example(tables=EVERYTHING, rounds=ALL_WORK)
+@example(tables=EVERYTHING, rounds=ALL_WORK, keyed=False)
+@example(tables=EVERYTHING, rounds=KEYED_WORK, keyed=True)
 @given(
     tables=st.lists(world.tables, min_size=1, max_size=6),
     rounds=st.lists(st.sampled_from(WITH_DDL).flatmap(lambda ddl: world.steps(ddl=ddl)), min_size=1, max_size=3),
+    keyed=st.booleans(),
 )
-def test_everything_comes_back(where: Connection, tables: list[world.Table], rounds: list[list[world.Step]]) -> None:
-    """After any work on any schema, rows, sequences, large objects and the schema itself are as they were."""
+def test_everything_comes_back(
+    where: Connection, tables: list[world.Table], rounds: list[list[world.Step]], keyed: bool
+) -> None:
+    """After any work on any schema, rows, sequences, large objects and the schema itself are as they were.
+
+    With `keyed` all tables are treated as large ones are.
+    """
     databases = Databases(where)
     databases.drop(*databases.names(where.database or "?"))
     with psycopg.connect(connection_to(where, "postgres").url, autocommit=True) as link:
@@ -81,7 +94,10 @@ def test_everything_comes_back(where: Connection, tables: list[world.Table], rou
     with psycopg.connect(where.url, autocommit=True) as link:
         made = world.build(link, tables)
     before = checksums(where)
-    baseline.take(where, "tables", Inside(where))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYED.items() if keyed else ():
+            patch.setattr(tracking, name, value)
+        baseline.take(where, "tables", Inside(where))
     taken = checksums(where)
     assert taken | {"triggers": 0} == before | {"triggers": 0}
     resets = baseline.Resetter(where)
