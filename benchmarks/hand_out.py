@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 import psycopg
 
-from envctl.kinds.postgres import in_place
-from envctl.kinds.postgres.pool import Pool
+from envctl.kinds.postgres.databases import in_place
+from envctl.kinds.postgres.databases.pool import Pool
 from envctl.model import Connection
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import psycopg
 
-from envctl.kinds.postgres.client import identifier
 from envctl.kinds.postgres.data import connection_to
+from envctl.kinds.postgres.protocol.client import identifier
 from envctl.model import Connection
 
 ROWS = 50

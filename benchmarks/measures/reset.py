@@ -21,7 +21,7 @@ from benchmarks.sandbox import Sandbox
 from benchmarks.tools import EnvctlProject
 from envctl.kinds.postgres import baseline
 from envctl.kinds.postgres.data import Databases, connection_to
-from envctl.kinds.postgres.resetter import Resetter
+from envctl.kinds.postgres.resets.resetter import Resetter
 from envctl.model import Connection
 
 _FAMILY = "reset"

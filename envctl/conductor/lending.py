@@ -15,12 +15,13 @@ from envctl.conductor import inside, record
 from envctl.conductor.place import SESSION_VARIABLE, Place, Selection, open_place
 from envctl.errors import ServiceNotFound, Unsupported, UsageError
 from envctl.host.registry import EnvironmentRecord
-from envctl.kinds.postgres import lent, proof, slots
-from envctl.kinds.postgres.baseline_swap import baseline_name
+from envctl.kinds.postgres import proof
 from envctl.kinds.postgres.data import Databases, connection_to, own_name
-from envctl.kinds.postgres.lent import Lent
-from envctl.kinds.postgres.resetter import Resetter
-from envctl.kinds.postgres.tracking import instrument
+from envctl.kinds.postgres.databases import lent, slots
+from envctl.kinds.postgres.databases.lent import Lent
+from envctl.kinds.postgres.resets.baseline_swap import baseline_name
+from envctl.kinds.postgres.resets.resetter import Resetter
+from envctl.kinds.postgres.resets.tracking import instrument
 from envctl.model import Connection, ResetReport
 
 _KIND = "postgres"

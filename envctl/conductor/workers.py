@@ -13,8 +13,8 @@ from typing import NamedTuple
 from envctl.conductor import inside, record, session
 from envctl.conductor.place import SESSION_VARIABLE, Place
 from envctl.host import owner
-from envctl.kinds.postgres import lent, slots
 from envctl.kinds.postgres.data import Databases
+from envctl.kinds.postgres.databases import lent, slots
 from envctl.kinds.redis import data as redis
 from envctl.model import Connection, Session, SessionRequest
 from envctl.plan.variables import variables

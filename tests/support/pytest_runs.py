@@ -21,7 +21,7 @@ def note(**facts):
         file.write(json.dumps({"worker": os.environ.get("PYTEST_XDIST_WORKER", ""), **facts}) + "\\n")
 
 def sql(connection, text):
-    from envctl.kinds.postgres.client import Client
+    from envctl.kinds.postgres.protocol.client import Client
     with Client(connection, 20) as client:
         return client.rows(text)
 """

@@ -6,13 +6,13 @@ from contextlib import suppress
 
 from envctl.errors import DataFailed
 from envctl.host.clock import monotonic_s
-from envctl.kinds.postgres.asking import LIMIT_S, asking, prepare
-from envctl.kinds.postgres.baseline_swap import baseline_name, drop_all, make_spare
-from envctl.kinds.postgres.client import Client
 from envctl.kinds.postgres.data import Databases
-from envctl.kinds.postgres.resetter import Resetter
-from envctl.kinds.postgres.tracking import forget, instrument
-from envctl.kinds.postgres.transfer import Inside
+from envctl.kinds.postgres.databases.transfer import Inside
+from envctl.kinds.postgres.protocol.asking import LIMIT_S, asking, prepare
+from envctl.kinds.postgres.protocol.client import Client
+from envctl.kinds.postgres.resets.baseline_swap import baseline_name, drop_all, make_spare
+from envctl.kinds.postgres.resets.resetter import Resetter
+from envctl.kinds.postgres.resets.tracking import forget, instrument
 from envctl.model import Connection, ResetReport, ResetStrategy
 
 _COPY_MS = "UPDATE envctl.meta SET copy_ms = %s"

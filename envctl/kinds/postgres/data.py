@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from envctl.errors import DataFailed
 from envctl.host import clock
-from envctl.kinds.postgres import transfer
-from envctl.kinds.postgres.client import Client, Row, identifier, literal
-from envctl.kinds.postgres.login import ServerError
+from envctl.kinds.postgres.databases import transfer
+from envctl.kinds.postgres.protocol.client import Client, Row, identifier, literal
+from envctl.kinds.postgres.protocol.login import ServerError
 from envctl.model import Connection
 from envctl.ready.stream import Garbled
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from envctl.errors import DataFailed, SnapshotInvalid
-from envctl.kinds.postgres import moment, stubs, takeover
-from envctl.kinds.postgres.asking import asking
-from envctl.kinds.postgres.client import Client, identifier
 from envctl.kinds.postgres.data import connection_to, set_for_database
+from envctl.kinds.postgres.dumps import moment, stubs, takeover
+from envctl.kinds.postgres.protocol.asking import asking
+from envctl.kinds.postgres.protocol.client import Client, identifier
 from envctl.model import Connection
 
 if TYPE_CHECKING:

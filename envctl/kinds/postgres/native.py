@@ -15,7 +15,7 @@ from envctl.host.account import Account
 from envctl.model import Program
 
 if TYPE_CHECKING:
-    from envctl.kinds.postgres.cluster import Recipe
+    from envctl.kinds.postgres.clusters.cluster import Recipe
 
 _OPTION = "postgres_bin"
 _SYSTEM = "system"
@@ -103,7 +103,8 @@ def prepare(
         StateDenied: Data that is to survive belongs to another user.
         Busy: A server runs on it already.
     """
-    from envctl.kinds.postgres import leftovers, store, verifier
+    from envctl.kinds.postgres import leftovers
+    from envctl.kinds.postgres.clusters import store, verifier
 
     assert data is not None  # noqa: S101 - this kind always has data
     accounts.make_home(data, account)
@@ -132,13 +133,13 @@ def pack(definition: Mapping[str, Any], data: Path, target: Path, account: Accou
         CannotWrite: There is no room.
         DataFailed: It was not ended in an orderly way, or its data is not all in its folder.
     """
-    from envctl.kinds.postgres import keeping
+    from envctl.kinds.postgres.clusters import keeping
 
     return keeping.pack(_recipe(definition), data, target, account)
 
 
 def _recipe(definition: Mapping[str, Any]) -> Recipe:
-    from envctl.kinds.postgres.cluster import Recipe
+    from envctl.kinds.postgres.clusters.cluster import Recipe
 
     setup, paths = definition["setup"], definition["paths"]
     version = str(definition["program"]).rsplit(" ", 1)[-1]

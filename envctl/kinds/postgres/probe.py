@@ -5,8 +5,8 @@ Written on plain sockets, because a driver costs more to import than the whole h
 
 from __future__ import annotations
 
-from envctl.kinds.postgres import wire
-from envctl.kinds.postgres.login import ServerError, log_in
+from envctl.kinds.postgres.protocol import wire
+from envctl.kinds.postgres.protocol.login import ServerError, log_in
 from envctl.model import Attempt, Connection
 from envctl.ready.answers import PASSWORD_REFUSED, not_yet, ready
 from envctl.ready.stream import Stream, converse

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from envctl.errors import SeedFailed
-from envctl.kinds.postgres import csvfile, sqlfile
-from envctl.kinds.postgres.client import Client
-from envctl.kinds.postgres.faults import Fault
-from envctl.kinds.postgres.login import ServerError
+from envctl.kinds.postgres.files import csvfile, sqlfile
+from envctl.kinds.postgres.files.faults import Fault
+from envctl.kinds.postgres.protocol.client import Client
+from envctl.kinds.postgres.protocol.login import ServerError
 from envctl.model import Connection
 from envctl.ready.stream import Garbled
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from envctl.errors import DataFailed
-from envctl.kinds.postgres.client import Client
-from envctl.kinds.postgres.login import ServerError
+from envctl.kinds.postgres.protocol.client import Client
+from envctl.kinds.postgres.protocol.login import ServerError
 from envctl.model import Connection
 from envctl.ready.stream import Garbled
 

@@ -21,7 +21,8 @@ from real_servers import eventually
 
 from envctl.errors import Busy, CannotWrite, EngineFailed, EngineNotInstalled, StateDenied, Unsupported
 from envctl.host import account
-from envctl.kinds.postgres import cluster, leftovers, native
+from envctl.kinds.postgres import leftovers, native
+from envctl.kinds.postgres.clusters import cluster
 from envctl.kinds.postgres.probe import attempt
 from envctl.model import Connection, Program, Verdict
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from envctl.kinds.postgres import verifier
+from envctl.kinds.postgres.clusters import verifier
 
 SALT = bytes(range(16))
 

@@ -17,10 +17,11 @@ from real_servers import eventually
 
 from envctl.errors import DataFailed, NoBaseline, ResetBlocked
 from envctl.host import clock
-from envctl.kinds.postgres import baseline, resetter
-from envctl.kinds.postgres.baseline_swap import names_of
-from envctl.kinds.postgres.client import Client
+from envctl.kinds.postgres import baseline
 from envctl.kinds.postgres.data import Databases, connection_to
+from envctl.kinds.postgres.protocol.client import Client
+from envctl.kinds.postgres.resets import resetter
+from envctl.kinds.postgres.resets.baseline_swap import names_of
 from envctl.model import Connection, ResetStrategy
 
 SCHEMA = """

@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, Phase, example, given, note, settings
 from hypothesis import strategies as st
 from postgres_inside import Inside
 
-from envctl.kinds.postgres import baseline, tracking
+from envctl.kinds.postgres import baseline
 from envctl.kinds.postgres.data import Databases, connection_to
+from envctl.kinds.postgres.resets import tracking
 from envctl.model import Connection
 
 EXAMPLES = int(os.environ.get("ENVCTL_TEST_EXAMPLES", "3"))

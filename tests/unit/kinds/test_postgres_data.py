@@ -16,9 +16,9 @@ from local_server import LocalServer, closed_port, silent
 from real_servers import eventually, postgres_binary
 
 from envctl.errors import DataFailed
-from envctl.kinds.postgres.client import Client, identifier
 from envctl.kinds.postgres.data import Databases, connection_to, own_name
-from envctl.kinds.postgres.login import ServerError
+from envctl.kinds.postgres.protocol.client import Client, identifier
+from envctl.kinds.postgres.protocol.login import ServerError
 from envctl.model import Connection
 
 ODD = "a \"b\" 'c' %s \\ ü"

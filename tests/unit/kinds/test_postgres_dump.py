@@ -17,8 +17,9 @@ from real_servers import eventually, postgres_binary
 
 from envctl.errors import DataFailed, SnapshotInvalid
 from envctl.host import streams
-from envctl.kinds.postgres import baseline, dump, moment, takeover
+from envctl.kinds.postgres import baseline, dump
 from envctl.kinds.postgres.data import Databases, connection_to
+from envctl.kinds.postgres.dumps import moment, takeover
 from envctl.model import Connection
 
 ODD = "a \"b\" 'c' %s \\ ü\n\t"

@@ -11,11 +11,11 @@ import pytest
 from harness import eventually
 
 from envctl.errors import DataFailed
-from envctl.kinds.postgres import in_place
-from envctl.kinds.postgres.client import Client
 from envctl.kinds.postgres.data import Databases, connection_to
-from envctl.kinds.postgres.pool import Pool
-from envctl.kinds.postgres.tracking import instrument
+from envctl.kinds.postgres.databases import in_place
+from envctl.kinds.postgres.databases.pool import Pool
+from envctl.kinds.postgres.protocol.client import Client
+from envctl.kinds.postgres.resets.tracking import instrument
 from envctl.model import Connection
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envctl.kinds.postgres import script
-from envctl.kinds.postgres.faults import Fault
-from envctl.kinds.postgres.script import Script
+from envctl.kinds.postgres.files import script
+from envctl.kinds.postgres.files.faults import Fault
+from envctl.kinds.postgres.files.script import Script
 
 WORDS = [
     *(

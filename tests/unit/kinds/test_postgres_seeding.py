@@ -13,8 +13,9 @@ import pytest
 from real_servers import eventually, postgres_binary
 
 from envctl.errors import SeedFailed
-from envctl.kinds.postgres import script, seeding, sqlfile
+from envctl.kinds.postgres import seeding
 from envctl.kinds.postgres.data import connection_to
+from envctl.kinds.postgres.files import script, sqlfile
 from envctl.kinds.postgres.seeding import SUFFIXES, apply
 from envctl.model import Connection
 

@@ -20,9 +20,10 @@ from real_servers import eventually
 from envctl.errors import CannotWrite, DataFailed
 from envctl.host import account
 from envctl.host.copy import open_packed
-from envctl.kinds.postgres import native, verifier
+from envctl.kinds.postgres import native
+from envctl.kinds.postgres.clusters import verifier
+from envctl.kinds.postgres.clusters.store import known
 from envctl.kinds.postgres.probe import attempt
-from envctl.kinds.postgres.store import known
 from envctl.model import Connection, Verdict
 
 MAKERS, OURS, CLERKS = "c0ffee00c0ffee00c0ffee00c0ffee00", "decaf000decaf000decaf000decaf000", "clerk-" + "0" * 20

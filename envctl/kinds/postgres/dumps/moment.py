@@ -15,8 +15,8 @@ from threading import Event, Thread
 from typing import BinaryIO
 
 from envctl.host import clock
-from envctl.kinds.postgres.client import Client
-from envctl.kinds.postgres.login import ServerError
+from envctl.kinds.postgres.protocol.client import Client
+from envctl.kinds.postgres.protocol.login import ServerError
 from envctl.model import Connection
 from envctl.ready.stream import Garbled
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from errno import ENOSPC
 
 from envctl.errors import DataFailed
-from envctl.kinds.postgres.client import Client
 from envctl.kinds.postgres.data import connection_to
-from envctl.kinds.postgres.login import ServerError
+from envctl.kinds.postgres.protocol.client import Client
+from envctl.kinds.postgres.protocol.login import ServerError
 from envctl.model import Connection
 from envctl.ready.stream import Garbled
 

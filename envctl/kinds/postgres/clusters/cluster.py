@@ -16,7 +16,7 @@ from envctl.host import programs
 from envctl.host.account import Account
 from envctl.host.cache import working_folder
 from envctl.host.packing import pack
-from envctl.kinds.postgres import verifier
+from envctl.kinds.postgres.clusters import verifier
 
 _RECIPE = 1
 """To be raised with each change of how clusters are made: older ones in the cache are not used then."""

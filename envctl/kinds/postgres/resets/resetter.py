@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from envctl.errors import DataFailed, EnvctlError, NoBaseline, ResetBlocked
 from envctl.host.clock import monotonic_s
-from envctl.kinds.postgres.asking import LIMIT_S, asking, prepare
-from envctl.kinds.postgres.baseline_swap import baseline_name, is_there, make_spare, swap
-from envctl.kinds.postgres.client import Client
-from envctl.kinds.postgres.login import ServerError
-from envctl.kinds.postgres.strays import Strays, end_idle
+from envctl.kinds.postgres.protocol.asking import LIMIT_S, asking, prepare
+from envctl.kinds.postgres.protocol.client import Client
+from envctl.kinds.postgres.protocol.login import ServerError
+from envctl.kinds.postgres.resets.baseline_swap import baseline_name, is_there, make_spare, swap
+from envctl.kinds.postgres.resets.strays import Strays, end_idle
 from envctl.model import Connection, ResetReport, ResetStrategy
 from envctl.ready.stream import Garbled
 

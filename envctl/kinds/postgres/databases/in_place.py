@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from envctl.errors import DataFailed
-from envctl.kinds.postgres.asking import LIMIT_S, asking, prepare
-from envctl.kinds.postgres.client import Client
+from envctl.kinds.postgres.protocol.asking import LIMIT_S, asking, prepare
+from envctl.kinds.postgres.protocol.client import Client
 from envctl.model import Connection
 
 

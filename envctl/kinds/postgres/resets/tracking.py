@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from envctl.kinds.postgres.asking import LIMIT_S, asking, prepare
-from envctl.kinds.postgres.client import Client, literal
+from envctl.kinds.postgres.protocol.asking import LIMIT_S, asking, prepare
+from envctl.kinds.postgres.protocol.client import Client, literal
 from envctl.model import Connection, ResetStrategy
 
 VERSION = 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envctl.kinds.postgres.client import Client, identifier
+from envctl.kinds.postgres.protocol.client import Client, identifier
 
 SCHEMA = "envctl"
 

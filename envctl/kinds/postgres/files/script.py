@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from envctl.kinds.postgres.faults import Fault
+from envctl.kinds.postgres.files.faults import Fault
 
 _PIECE = 1024 * 1024
 _COPY_PIECE = 64 * 1024

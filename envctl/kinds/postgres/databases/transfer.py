@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from envctl.errors import DataFailed
-from envctl.kinds.postgres.client import Client, identifier
+from envctl.kinds.postgres.protocol.client import Client, identifier
 from envctl.model import Connection
 
 Inside: TypeAlias = Callable[[Sequence[str]], tuple[int, str]]

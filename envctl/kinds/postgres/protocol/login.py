@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from envctl.kinds.postgres import wire
+from envctl.kinds.postgres.protocol import wire
 from envctl.model import Connection
 from envctl.ready.stream import Garbled, Stream
 
 if TYPE_CHECKING:
-    from envctl.kinds.postgres.scram import Scram
+    from envctl.kinds.postgres.protocol.scram import Scram
 
 _OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
 
@@ -103,7 +103,7 @@ class _Login:
             raise Garbled(f"Postgres asks for authentication method {request}")
 
     def _sasl(self, request: int, data: bytes) -> None:
-        from envctl.kinds.postgres import scram
+        from envctl.kinds.postgres.protocol import scram
 
         try:
             if request == _SASL:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from envctl.host.clock import monotonic_s, sleep_s
-from envctl.kinds.postgres.asking import LIMIT_S, asking, beside
-from envctl.kinds.postgres.client import Client, identifier
 from envctl.kinds.postgres.data import Databases, own_name
-from envctl.kinds.postgres.login import ServerError
+from envctl.kinds.postgres.protocol.asking import LIMIT_S, asking, beside
+from envctl.kinds.postgres.protocol.client import Client, identifier
+from envctl.kinds.postgres.protocol.login import ServerError
 from envctl.model import Connection
 
 _LEAVE_S = 10.0

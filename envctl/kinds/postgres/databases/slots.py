@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from envctl.kinds.postgres.baseline_swap import baseline_name
 from envctl.kinds.postgres.data import Databases, own_name
-from envctl.kinds.postgres.tracking import instrument
-from envctl.kinds.postgres.transfer import Inside
+from envctl.kinds.postgres.databases.transfer import Inside
+from envctl.kinds.postgres.resets.baseline_swap import baseline_name
+from envctl.kinds.postgres.resets.tracking import instrument
 from envctl.model import Connection, ResetStrategy
 
 Fill = Callable[[Connection], object]

@@ -13,8 +13,9 @@ from envctl.host import cache, data_folder
 from envctl.host.account import Account
 from envctl.host.copy import Packed, open_packed
 from envctl.host.files import cannot_write
-from envctl.kinds.postgres import cluster, leftovers, verifier
-from envctl.kinds.postgres.cluster import Recipe
+from envctl.kinds.postgres import leftovers
+from envctl.kinds.postgres.clusters import cluster, verifier
+from envctl.kinds.postgres.clusters.cluster import Recipe
 
 _RAN = "postmaster.opts"  # written by each server that starts
 

@@ -15,11 +15,11 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import BinaryIO
 
-from envctl.kinds.postgres import faults
-from envctl.kinds.postgres.client import Client
-from envctl.kinds.postgres.faults import Fault
-from envctl.kinds.postgres.login import ServerError
-from envctl.kinds.postgres.script import Script, Statement
+from envctl.kinds.postgres.files import faults
+from envctl.kinds.postgres.files.faults import Fault
+from envctl.kinds.postgres.files.script import Script, Statement
+from envctl.kinds.postgres.protocol.client import Client
+from envctl.kinds.postgres.protocol.login import ServerError
 
 _MOST_BYTES, _MOST_STATEMENTS = 128 * 1024, 2000
 _BETWEEN = b";\n"

@@ -10,8 +10,8 @@ from time import monotonic
 from types import TracebackType
 from typing import TypeAlias
 
-from envctl.kinds.postgres import wire
-from envctl.kinds.postgres.login import ServerError, log_in
+from envctl.kinds.postgres.protocol import wire
+from envctl.kinds.postgres.protocol.login import ServerError, log_in
 from envctl.model import Connection
 from envctl.ready.stream import Garbled, Stream
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from envctl.kinds.postgres.login import ServerError
+from envctl.kinds.postgres.protocol.login import ServerError
 
 _SHOWN = 200
 NO_TRANSACTION = "25001"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from envctl.kinds.postgres.client import Client
+from envctl.kinds.postgres.protocol.client import Client
 
 # Whoever wrote anything holds a lock on `touched`; whoever locked rows or a table holds one on that. Readers hold a
 # weak one on what they read, which is in nobody's way. Who is idle for a moment, between two statements, is at work.

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import BinaryIO
 
-from envctl.kinds.postgres import faults
-from envctl.kinds.postgres.client import Client, identifier, literal
-from envctl.kinds.postgres.faults import Fault
-from envctl.kinds.postgres.login import ServerError
+from envctl.kinds.postgres.files import faults
+from envctl.kinds.postgres.files.faults import Fault
+from envctl.kinds.postgres.protocol.client import Client, identifier, literal
+from envctl.kinds.postgres.protocol.login import ServerError
 
 _PIECE = 64 * 1024
 _LONGEST_HEADER = 1024 * 1024

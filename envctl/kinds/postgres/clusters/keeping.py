@@ -9,8 +9,8 @@ from pathlib import Path
 from envctl.errors import DataFailed
 from envctl.host import data_folder
 from envctl.host.account import Account
-from envctl.kinds.postgres import cluster, store, verifier
-from envctl.kinds.postgres.cluster import Recipe
+from envctl.kinds.postgres.clusters import cluster, store, verifier
+from envctl.kinds.postgres.clusters.cluster import Recipe
 
 _CONTROL = "global/pg_control"
 _STATE_AT = 16  # state in ControlFileData, after the system's identifier and two versions

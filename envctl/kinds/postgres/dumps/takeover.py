@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 
 from envctl.errors import DataFailed
 from envctl.host import clock
-from envctl.kinds.postgres.asking import asking, beside
-from envctl.kinds.postgres.client import Client, identifier
 from envctl.kinds.postgres.data import own_name
-from envctl.kinds.postgres.login import ServerError
+from envctl.kinds.postgres.protocol.asking import asking, beside
+from envctl.kinds.postgres.protocol.client import Client, identifier
+from envctl.kinds.postgres.protocol.login import ServerError
 from envctl.model import Connection
 
 _LIMIT_S = 120.0

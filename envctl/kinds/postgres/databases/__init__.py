@@ -1,0 +1,1 @@
+"""Databases beside the environment's own: copied, lent, pooled, put back."""

@@ -1,0 +1,1 @@
+"""A whole database as one stream, and one that takes another's place."""

@@ -1,0 +1,1 @@
+"""Files of a seed: SQL and CSV, put in whole or not at all, with the line of every error."""

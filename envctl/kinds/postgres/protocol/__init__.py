@@ -1,0 +1,1 @@
+"""Speaking with a server: its protocol, the login, a client for a few statements."""
