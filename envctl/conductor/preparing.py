@@ -48,8 +48,17 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
     services = data_key.wants(spec)
     if not services or not _stands_alone(spec, services):
         return inplace.bring_up(place, lock, budget_s, progress, began_s)
-    found = creation.stays(place)
-    preparation = _Preparation(place, found, services, budget_s, progress)
+    preparation = _Preparation(place, creation.stays(place), services, budget_s, progress)
+    report = _started(preparation, place, lock, budget_s, progress, began_s)
+    if place.wishes.fresh:  # what ran on the data that was there before is gone only now
+        preparation.clear()
+    return report
+
+
+def _started(
+    preparation: _Preparation, place: Place, lock: Lock, budget_s: float, progress: Progress, began_s: float
+) -> EnvironmentReport:
+    """Start from prepared data; once more where somebody has removed that meanwhile."""
     origin = preparation.ensured()
     try:
         return creation.bring_up(place, lock, budget_s, progress, began_s, origin)
@@ -142,6 +151,10 @@ class _Preparation:
         if not self._place.wishes.fresh and (known := self._known(made_with)):
             return known, ""
         return Provenance(sources=dict.fromkeys(self._services, "")), self._cause(made_with)
+
+    def clear(self) -> None:
+        """Remove what no snapshot knows any more. Housekeeping: no failure of it is told."""
+        orphans.clear(self._place.selection.environ, self._engine)
 
     def is_whole(self, origin: Provenance) -> bool:
         """Whether it is still there: somebody may have removed it, or made room for other data."""

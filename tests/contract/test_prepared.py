@@ -103,6 +103,9 @@ def test_a_changed_input_makes_new_data_and_is_named(seeded: Project) -> None:
     assert (users(seeded.up()), runs(seeded)) == (["Ada"], 2)
     seeded.up("--fresh")
     assert runs(seeded) == 3
+    if seeded.traces.containers:
+        known = prepared_images.of_session(seeded.folder)
+        assert prepared_images.of_same_store(known[0]) == set(known), "an image that was replaced goes"
 
 
 @pytest.mark.provokes("MIGRATION_FAILED")

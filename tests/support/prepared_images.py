@@ -21,6 +21,14 @@ def of_session(folder: Path) -> list[str]:
     return found
 
 
+def of_same_store(reference: str) -> set[str]:
+    """All images on the engine that were made for the store that this one was made for."""
+    form = '{{index .Config.Labels "dev.envctl.store"}}'
+    store = docker("image", "inspect", "--format", form, reference).strip()
+    wanted = f"label=dev.envctl.store={store}"
+    return set(docker("image", "ls", "--filter", wanted, "--format", "{{.Repository}}:{{.Tag}}").split())
+
+
 def remove(references: list[str]) -> None:
     """Remove images; what is gone already is fine."""
     if references:
