@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _ANY_VERSION = "25.0"
 _MOST_NAMED = 5
+_NOT_YET = "envctl-prepared:new"  # in a plan that is only shown: what starts from it is defined as it will be
 _FIRST, _AGAIN = "the first of this project", "made again"
 
 
@@ -150,7 +151,7 @@ class _Preparation:
         made_with = self._made_with()
         if not self._place.wishes.fresh and (known := self._known(made_with)):
             return known, ""
-        return Provenance(sources=dict.fromkeys(self._services, "")), self._cause(made_with)
+        return Provenance(sources=dict.fromkeys(self._services, _NOT_YET)), self._cause(made_with)
 
     def clear(self) -> None:
         """Remove what no snapshot knows any more. Housekeeping: no failure of it is told."""

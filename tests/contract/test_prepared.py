@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -93,7 +94,9 @@ def test_a_changed_input_makes_new_data_and_is_named(seeded: Project) -> None:
     """After a change the data is made anew, and the changed file is named; going back runs nothing again."""
     old = seeded.up()
     seeded.write("fixtures/users.sql", "INSERT INTO users VALUES (1, 'Eve');")
-    assert "fixtures/users.sql changed" in seeded.run("up", "--dry-run", check=True).out
+    plan = seeded.run("up", "--dry-run", check=True).out
+    assert "fixtures/users.sql changed" in plan
+    assert re.findall(r"start +postgres +(.*)", plan) == ["changed: data"]
     result = seeded.run("up", check=True)
     assert "fixtures/users.sql changed" in result.err
     report = seeded.up()
