@@ -78,7 +78,9 @@ def test_another_environment_starts_from_it(stacks: Stacks) -> None:
     user = valkey(prepared={"key": "a" * 32, "source": source})
     stacks.up(second, {"redis": user})
     with link_to(user) as link:
-        assert link.get("kept") == b"yes"
+        found = link.get("kept")
+        link.shutdown(nosave=True)
+    assert found == b"yes"
 
 
 @pytest.mark.provokes("DATA_FAILED")
