@@ -58,18 +58,23 @@ def seed(
         variables = {**place.selection.environ, **found.details.get("variables", {})}
         shaper = Shaper(shaping.root_of(place), reach, variables, progress)
         with dirty.while_changing(place, found, "envctl seed", _concerned(chosen, migrate=migrate)) as change:
-            try:
-                done = [shaper.shape(service, migrate=migrate) for service in chosen]
-            except (SeedFailed, MigrationFailed) as error:
-                if not shaper.done and error.subject.get("rolled_back"):
-                    change.nothing_changed()
-                else:
-                    error.state = None  # what becomes of the environment counts, and is told there
-                    error.fix = (*(error.fix or (_MEND,)), "envctl reset puts the data right")
-                raise
+            done = _applied(shaper, chosen, change, migrate=migrate)
             for service in chosen if new_baseline else ():
                 _take(place, service, reach[service.name])
     return done
+
+
+def _applied(shaper: Shaper, chosen: Sequence[ServiceSpec], change: dirty.Change, *, migrate: bool) -> list[Seeded]:
+    """Apply them one after the other. Where the first step fails and is taken back whole, nothing was changed."""
+    try:
+        return [shaper.shape(service, migrate=migrate) for service in chosen]
+    except (SeedFailed, MigrationFailed) as error:
+        if not shaper.done and error.subject.get("rolled_back"):
+            change.nothing_changed()
+        else:
+            error.state = None  # what becomes of the environment counts, and is told there
+            error.fix = (*(error.fix or (_MEND,)), "envctl reset puts the data right")
+        raise
 
 
 def _chosen(spec: EnvironmentSpec, names: Sequence[str], *, migrate: bool) -> list[ServiceSpec]:

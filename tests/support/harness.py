@@ -204,12 +204,7 @@ class Project:
         try:
             out, err = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGABRT)  # it says where it stands
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=5)
-            _kill(process)
-            out, err = process.communicate()
-            raise AssertionError(f"envctl {' '.join(args)} did not end in {timeout_s} s\n{out}\n{err}") from None
+            raise _stuck(process, timeout_s) from None
         finally:
             self.traces.notice()
         result = Result(process.returncode, out, err, time.monotonic() - began_s, args)
@@ -222,6 +217,13 @@ class Project:
         process = self._popen(args, env, cwd, subprocess.PIPE)
         self._started.append(process)
         return process
+
+    def code_of(self, process: subprocess.Popen[str], timeout_s: float = 20) -> int:
+        """The exit code of what `start` started; the test fails, with its stacks, where it does not end in time."""
+        try:
+            return process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise _stuck(process, timeout_s) from None
 
     def _popen(
         self, args: tuple[str, ...], env: Mapping[str, str] | None, cwd: Path | None, stdin: int
@@ -399,6 +401,16 @@ class Project:
             return bool(self.traces.rows("SELECT 1 FROM environments"))
         except Exception:  # noqa: BLE001 - a damaged registry, which the next command repairs
             return True
+
+
+def _stuck(process: subprocess.Popen[str], timeout_s: float) -> AssertionError:
+    """Ends a program that did not end by itself; the error has the stacks of its threads."""
+    process.send_signal(signal.SIGABRT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=5)
+    _kill(process)
+    out, err = process.communicate()
+    return AssertionError(f"{process.args} did not end in {timeout_s} s\n{out}\n{err}")
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

@@ -13,13 +13,13 @@ from envctl.plan.data_key import differing, inputs, key, wants
 MADE_WITH = {"postgres": "sha256:aa", "redis": "sha256:bb"}
 
 
-def migration(root: str = "/work/a", command: str = "alembic upgrade head") -> DataCommand:
+def migration(root: str = "/src/a", command: str = "alembic upgrade head") -> DataCommand:
     """A migration in a working tree at `root`."""
     files = (("migrations/0001_a.sql", "11"), ("migrations/0002_b.sql", "22"))
     return DataCommand(("/bin/sh", "-c", command), f"{root}/server", ("migrations/**",), files, "server")
 
 
-def spec(root: str = "/work/a", **changes: object) -> EnvironmentSpec:
+def spec(root: str = "/src/a", **changes: object) -> EnvironmentSpec:
     """Postgres with a migration and two seeds, and Redis without; `changes` are Postgres's."""
     seed = (SeedFile("db/schema.sql", "33"), SeedFile("fixtures/a.csv", "44"), DataCommand(("npm", "run"), root))
     postgres = ServiceSpec(
@@ -56,7 +56,7 @@ def test_everything_that_shapes_the_data_has_a_name() -> None:
 
 def test_the_key_is_the_same_in_every_working_tree() -> None:
     """Nothing of the folder, and nothing that shapes no data, is in it."""
-    one = key(named(spec("/work/a")))
+    one = key(named(spec("/src/a")))
     assert len(one) == 32
     assert set(one) <= set("0123456789abcdef")
     assert key(named(spec("/home/b/deep/er"))) == one
@@ -74,7 +74,7 @@ CHANGES: list[tuple[dict[str, object], list[str]]] = [
     ({"seed": (SCHEMA, SeedFile("fixtures/b.csv", "5"), FIXTURE, COMMAND)}, ["fixtures/b.csv is new"]),
     ({"seed": (SCHEMA, COMMAND)}, ["fixtures/a.csv is gone"]),
     (
-        {"seed": (SCHEMA, FIXTURE, DataCommand(("npm", "run"), "/work/a/x", folder="x"))},
+        {"seed": (SCHEMA, FIXTURE, DataCommand(("npm", "run"), "/src/a/x", folder="x"))},
         ["postgres seed command 1 changed"],
     ),
     ({"migrate": migration(command="other")}, ["postgres migrate command changed"]),
@@ -139,7 +139,7 @@ WANTED: list[tuple[Callable[[], EnvironmentSpec], list[str]]] = [
     (lambda: spec(seed=(), migrate=None), []),
     (lambda: replace(spec(), snapshots=False), []),
     (lambda: spec(persist=True), []),
-    (lambda: spec(process=ProcessSpec(("a",), "/work/a")), []),
+    (lambda: spec(process=ProcessSpec(("a",), "/src/a")), []),
     (lambda: _with(spec(), cache=PERSISTENT), ["postgres", "redis"]),
     (lambda: _with(spec(), cache=replace(PERSISTENT, seed=(SCHEMA,))), []),
     (lambda: _with(spec(), x=ServiceSpec("x", "generic", image="x")), ["postgres", "redis"]),
