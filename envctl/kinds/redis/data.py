@@ -7,6 +7,7 @@ from dataclasses import replace
 from envctl.errors import DataFailed
 from envctl.kinds.redis import client
 from envctl.kinds.redis.layout import LIVE
+from envctl.kinds.redis.link import settings_for
 from envctl.model import Connection
 
 MOST = LIVE - 1
@@ -49,15 +50,8 @@ def begin(connection: Connection) -> Connection:
 
 def flush(connection: Connection) -> None:
     """Remove all keys of the connection's database. Raises DataFailed."""
-    settings = client.Settings(
-        connection.host,
-        str(connection.port),
-        connection.database or "0",
-        user=connection.user or "",
-        password=connection.password or "",
-    )
     try:
-        link = client.Connection(settings, _LIMIT_S)
+        link = client.Connection(settings_for(connection, connection.database), _LIMIT_S)
         try:
             answer = link.ask(["FLUSHDB"])
         finally:

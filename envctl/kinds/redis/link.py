@@ -37,6 +37,22 @@ class Script:
         return sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
+def settings_for(connection: Connection, database: str | None = None) -> client.Settings:
+    """What our client needs to reach a service.
+
+    Args:
+        connection: The service.
+        database: Number of the logical database; None for the first.
+    """
+    return client.Settings(
+        connection.host,
+        str(connection.port),
+        database or "0",
+        user=connection.user or "",
+        password=connection.password or "",
+    )
+
+
 class Link:
     """A connection, logged in, at database 0.
 
@@ -50,13 +66,7 @@ class Link:
     """
 
     def __init__(self, connection: Connection, limit_s: float = LIMIT_S) -> None:
-        settings = client.Settings(
-            connection.host,
-            str(connection.port),
-            user=connection.user or "",
-            password=connection.password or "",
-        )
-        self._client = client.Connection(settings, limit_s)
+        self._client = client.Connection(settings_for(connection), limit_s)
 
     def __enter__(self) -> Link:
         return self

@@ -8,6 +8,7 @@ from pathlib import Path
 from envctl.errors import SeedFailed
 from envctl.kinds.redis import client
 from envctl.kinds.redis.client import ReplyError
+from envctl.kinds.redis.link import settings_for
 from envctl.kinds.redis.seedfile import Entry, Misfit, entries
 from envctl.kinds.redis.seedvalues import Command, commands
 from envctl.model import Connection
@@ -40,16 +41,9 @@ def apply(connection: Connection, path: Path, shown: str) -> None:
 
 
 def _send(connection: Connection, shown: str, planned: Sequence[tuple[Entry, Command]]) -> None:
-    settings = client.Settings(
-        connection.host,
-        str(connection.port),
-        connection.database or "0",
-        user=connection.user or "",
-        password=connection.password or "",
-    )
     begun = False
     try:
-        link = client.Connection(settings, _LIMIT_S)
+        link = client.Connection(settings_for(connection, connection.database), _LIMIT_S)
         try:
             refused = _queued(link, planned)
             if refused is not None:

@@ -13,6 +13,7 @@ import re
 from envctl.errors import DataFailed
 from envctl.host import clock
 from envctl.kinds.redis import client
+from envctl.kinds.redis.link import settings_for
 from envctl.model import Connection
 
 _LIMIT_S = 600.0  # millions of keys, on a slow disk
@@ -55,14 +56,8 @@ def has_aged(connection: Connection) -> bool:
 
 
 def _ask(connection: Connection, *words: str) -> client.Reply:
-    settings = client.Settings(
-        connection.host,
-        str(connection.port),
-        user=connection.user or "",
-        password=connection.password or "",
-    )
     try:
-        link = client.Connection(settings, _LIMIT_S)
+        link = client.Connection(settings_for(connection), _LIMIT_S)
         try:
             return link.ask(words)
         finally:
