@@ -11,7 +11,7 @@ from benchmarks.sandbox import Sandbox
 from benchmarks.tools import EnvctlProject
 from envctl import api, environment, running
 from envctl.api import Environment
-from envctl.conductor import preparing
+from envctl.conductor.data import preparing
 from envctl.environment import Selection, Wishes
 from envctl.host.prepared import Store
 from envctl.model import Connection

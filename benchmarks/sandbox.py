@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import footprint
 from benchmarks.process import BenchmarkError, Finished, run
 from benchmarks.tools import PEER, ComposePeer, EnvctlProject, docker, docker_answers
-from envctl.conductor import preparing
+from envctl.conductor.data import preparing
 from envctl.host.prepared import Store
 from envctl.plan import digest
 

@@ -20,8 +20,8 @@ from envctl.model import Connection, Session, SessionRequest
 from envctl.report import EnvironmentReport, Progress, Silent
 
 if TYPE_CHECKING:
-    from envctl.conductor.resetting import Resetting
-    from envctl.conductor.seeding import Seeded
+    from envctl.conductor.data.resetting import Resetting
+    from envctl.conductor.data.seeding import Seeded
     from envctl.host.watcher import Watcher
     from envctl.model import ResetReport, ResetStrategy
 
@@ -135,7 +135,7 @@ class Environment:
             NotOurs: One of that name is there, and was not made so.
             DataFailed: One is there and is not to be replaced, or it could not be made.
         """
-        from envctl.conductor import lending
+        from envctl.conductor.data import lending
 
         return lending.create(self._own(), name, service=service, replace=replace)
 
@@ -145,7 +145,7 @@ class Environment:
         Raises:
             NotOurs: It was not made so.
         """
-        from envctl.conductor import lending
+        from envctl.conductor.data import lending
 
         lending.drop(self._own(), [made.database or ""], service=made.service)
 

@@ -34,9 +34,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from envctl.conductor.data.resetting import Resetting
+    from envctl.conductor.data.seeding import Seeded
     from envctl.conductor.place import Place
-    from envctl.conductor.resetting import Resetting
-    from envctl.conductor.seeding import Seeded
 
 _LOCK_MARGIN_S = 30.0
 _DOWN_WAIT_S = 90.0
@@ -74,10 +74,10 @@ def _up(place: Place, progress: Progress, began_s: float) -> EnvironmentReport:
     with locks.environment_lock(
         place.state, place.lock_name, timeout_s=budget_s + _LOCK_MARGIN_S, purpose="envctl up", on_wait=progress.note
     ) as lock:
-        from envctl.conductor import provenance
+        from envctl.conductor.data import provenance
 
         if provenance.is_shaped(place.spec):
-            from envctl.conductor.preparing import bring_up
+            from envctl.conductor.data.preparing import bring_up
         else:
             from envctl.conductor.creation import bring_up
 
@@ -113,12 +113,13 @@ def end_session(
 
 def dry_run(selection: Selection) -> str:
     """The plan `up` would follow, as text. Changes nothing, reserves nothing."""
-    from envctl.conductor import provenance, provisional
+    from envctl.conductor import provisional
+    from envctl.conductor.data import provenance
 
     place = open_place(selection)
     if not provenance.is_shaped(place.spec):
         return provisional.plan_text(place, provenance.NOWHERE, "")
-    from envctl.conductor import preparing
+    from envctl.conductor.data import preparing
 
     return provisional.plan_text(place, *preparing.planned(place))
 
@@ -148,7 +149,7 @@ def recorded(selection: Selection, *, dirty_too: bool = False) -> EnvironmentRep
     """
     found = open_place(selection).required()
     if found.state is EnvironmentState.DIRTY and not dirty_too:
-        from envctl.conductor import dirty
+        from envctl.conductor.data import dirty
 
         dirty.refuse(found)
     return record.report(found)
@@ -262,7 +263,7 @@ def seed(
         ForeignServer: What answers is not the environment's own server.
         MigrationFailed, SeedFailed, DataFailed: It failed; the environment may be dirty then.
     """
-    from envctl.conductor import reseeding
+    from envctl.conductor.data import reseeding
 
     return reseeding.seed(open_place(selection), services, progress, migrate=migrate, new_baseline=new_baseline)
 
@@ -275,7 +276,7 @@ def resetting(selection: Selection, *, progress: Progress, timeout_s: float | No
         progress: Is told who is waited for.
         timeout_s: How long to wait for another process that works on it, seconds; None for 30.
     """
-    from envctl.conductor.resetting import Resetting
+    from envctl.conductor.data.resetting import Resetting
 
     return Resetting(selection, timeout_s=timeout_s, on_wait=progress.note)
 

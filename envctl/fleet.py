@@ -257,7 +257,8 @@ def _remove_one(
         if now is None or now.state is EnvironmentState.DOWN or not only_if(now):
             return []
         progress.phase(found.identity.name, "removing")
-        from envctl.conductor import orphans, teardown
+        from envctl.conductor import teardown
+        from envctl.conductor.data import orphans
 
         engine = engines.create(now.stack.engine, environ, now.stack.endpoint)
         engine = with_processes(engine, state, environ, stack_id=now.stack.id)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from envctl import environment
+from envctl.conductor.data.workers import Workers
 from envctl.conductor.place import open_place
-from envctl.conductor.workers import Workers
 from envctl.environment import Selection
 from envctl.errors import EnvctlError, Interrupted
 from envctl.host import clock

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envctl import environment
-from envctl.conductor import snapshots
+from envctl.conductor.data import snapshots
+from envctl.conductor.data.snapshots import Listed
 from envctl.conductor.place import Place, Selection, Wishes, open_place
-from envctl.conductor.snapshots import Listed
 from envctl.errors import EnvironmentInUse
 from envctl.host.snapshots import MAX_BYTES, Named
 from envctl.report import Progress
@@ -88,7 +88,7 @@ def remove(selection: Selection, names: Sequence[str]) -> list[str]:
 def _remove(place: Place, one: Named | Snapshot) -> str:
     if isinstance(one, Named):
         return snapshots.of_project(place).remove(one.name).name
-    from envctl.conductor import preparing
+    from envctl.conductor.data import preparing
 
     if preparing.remove(place.selection.environ, one.key) is None:
         raise EnvironmentInUse(

@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envctl.conductor import dirty, gather, record, target
+from envctl.conductor import gather, record, target
+from envctl.conductor.data import dirty
+from envctl.conductor.data.provenance import Provenance
 from envctl.conductor.place import Place, keep_secret
-from envctl.conductor.provenance import Provenance
 from envctl.errors import EnvctlError, PortInUse, PortsExhausted, PortTaken, ServiceNotReady, SubnetTaken
 from envctl.host import clock, paths, ports, subnets
 from envctl.host.locks import Lock
@@ -188,7 +189,7 @@ class BringUp:
         begun = [name for name in started if self.origin.sources.get(name)]
         if not begun:
             return
-        from envctl.conductor import freshness
+        from envctl.conductor.data import freshness
 
         reach = connections.outside(self.place.spec, stack)
         for name in begun:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from envctl.conductor import dirty, record, session, teardown
+from envctl.conductor import record, session, teardown
 from envctl.conductor.bringup import BringUp
+from envctl.conductor.data import dirty
+from envctl.conductor.data.provenance import NOWHERE, Provenance
 from envctl.conductor.place import Place
-from envctl.conductor.provenance import NOWHERE, Provenance
 from envctl.host import clock
 from envctl.host.locks import Lock
 from envctl.host.registry import EnvironmentRecord

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envctl import kinds
+from envctl.conductor.data.provenance import Provenance
 from envctl.conductor.place import Place, owner_name
-from envctl.conductor.provenance import Provenance
 from envctl.host import assets, clock, owner
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import Capabilities, EnvironmentSpec, EnvironmentState, Observed, Stack

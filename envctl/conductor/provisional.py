@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from envctl import engines
 from envctl.conductor import gather
+from envctl.conductor.data.provenance import NOWHERE, Provenance
 from envctl.conductor.place import Place
-from envctl.conductor.provenance import NOWHERE, Provenance
 from envctl.conductor.rendering import as_yaml
 from envctl.host.registry import EnvironmentRecord
 from envctl.plan import planner

@@ -156,7 +156,7 @@ def _remove(
         progress.phase(service, "removing")
     engine = engines.create(found.stack.engine, environ, found.stack.endpoint)
     engine = with_processes(engine, state, environ, stack_id=found.stack.id)
-    from envctl.conductor import orphans
+    from envctl.conductor.data import orphans
 
     removal = teardown.remove(state, registry, found, engine, purge=False, keep_ports=False)
     orphans.clear_after(found, environ, engine)

@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envctl.conductor import dirty, provenance, record
+from envctl.conductor import record
+from envctl.conductor.data import dirty, provenance
 from envctl.conductor.place import Place
 from envctl.errors import EnvctlError, Interrupted, Leftovers, ServiceNotFound, ServiceNotReady
 from envctl.host import files, heartbeat, paths

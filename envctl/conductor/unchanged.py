@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from envctl.conductor import gather, provenance, target
+from envctl.conductor import gather, target
+from envctl.conductor.data import provenance
 from envctl.conductor.place import Place
 from envctl.host.registry import EnvironmentRecord
 from envctl.model import Connection, EnvironmentSpec, EnvironmentState, Stack, Verdict

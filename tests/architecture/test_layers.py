@@ -56,8 +56,8 @@ def room(module: str) -> str:
         return "version"
     if parts[0] == "kinds" and len(parts) >= 3:
         return "kinds.kind" if parts[2] == "kind" else "kinds.probe"
-    if parts[0] == "conductor" and len(parts) > 1:
-        return parts[1]
+    if parts[0] == "conductor" and parts[-1] != "data":
+        return parts[-1]
     return parts[0]
 
 

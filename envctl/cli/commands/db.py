@@ -31,7 +31,7 @@ from envctl.errors import EnvctlError, Interrupted, UsageError
 from envctl.plan import formats
 
 if TYPE_CHECKING:
-    from envctl.conductor.lending import Resetting
+    from envctl.conductor.data.lending import Resetting
     from envctl.model import ResetReport
 
 _FORMATS = ("text", *(form for form in formats.FORMATS if form != "table"))
@@ -65,7 +65,7 @@ def command_line(
 
 
 def _create(settings: Settings, form: str, names: Sequence[str], service: str | None, *, replace: bool) -> None:
-    from envctl.conductor import lending
+    from envctl.conductor.data import lending
 
     if len(names) > 1:
         raise UsageError("one database at a time", fix=["envctl db create NAME"])
@@ -84,7 +84,7 @@ def _create(settings: Settings, form: str, names: Sequence[str], service: str | 
 
 
 def _reset(settings: Settings, form: str, names: Sequence[str], service: str | None, *, stdin: bool) -> None:
-    from envctl.conductor import lending
+    from envctl.conductor.data import lending
 
     if bool(names) == stdin:
         raise UsageError("which database?", fix=["envctl db reset NAME", "or --stdin, and a name per line"])
@@ -122,7 +122,7 @@ def _told(name: str, report: ResetReport) -> dict[str, object]:
 
 
 def _drop(settings: Settings, form: str, names: Sequence[str], service: str | None) -> None:
-    from envctl.conductor import lending
+    from envctl.conductor.data import lending
 
     if not names:
         raise UsageError("which database?", fix=["envctl db drop NAME", "envctl db ls shows those there are"])
@@ -137,7 +137,7 @@ def _drop(settings: Settings, form: str, names: Sequence[str], service: str | No
 def _list(settings: Settings, form: str, names: Sequence[str], service: str | None) -> None:
     from envctl.cli.cells import table
     from envctl.cli.words import size
-    from envctl.conductor import lending
+    from envctl.conductor.data import lending
     from envctl.host.terminal import escape
 
     if names:

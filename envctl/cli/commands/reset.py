@@ -32,7 +32,7 @@ from envctl.errors import EnvctlError, Interrupted, UsageError
 from envctl.host.terminal import escape
 
 if TYPE_CHECKING:
-    from envctl.conductor.resetting import Resetting, Taken
+    from envctl.conductor.data.resetting import Resetting, Taken
     from envctl.model import ResetReport, ResetStrategy
 
 _FORMATS = ("text", "json")

@@ -28,7 +28,7 @@ from envctl.cli.words import took
 from envctl.report import counted
 
 if TYPE_CHECKING:
-    from envctl.conductor.seeding import Seeded
+    from envctl.conductor.data.seeding import Seeded
 
 _FORMATS = ("table", "json", "none")
 

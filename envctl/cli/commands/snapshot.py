@@ -32,7 +32,7 @@ from envctl.cli.command import command
 from envctl.cli.complete import complete_services
 from envctl.cli.settings import Settings, current_folder
 from envctl.cli.words import did_you_mean, seconds_between, size, span
-from envctl.conductor.snapshots import SHOWN_KEY
+from envctl.conductor.data.snapshots import SHOWN_KEY
 from envctl.errors import UsageError
 from envctl.host import clock
 from envctl.host.terminal import escape

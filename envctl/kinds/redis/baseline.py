@@ -15,10 +15,11 @@ import os
 from envctl.errors import NoBaseline, ResetBlocked
 from envctl.host import clock
 from envctl.kinds.contents import Inside
-from envctl.kinds.redis import proof, scripts, second
-from envctl.kinds.redis.building import Ahead, build, finish
-from envctl.kinds.redis.layout import LIVE
-from envctl.kinds.redis.link import LIMIT_S, Link, explained, failed
+from envctl.kinds.redis import proof
+from envctl.kinds.redis.protocol.layout import LIVE
+from envctl.kinds.redis.protocol.link import LIMIT_S, Link, explained, failed
+from envctl.kinds.redis.resets import scripts, second
+from envctl.kinds.redis.resets.building import Ahead, build, finish
 from envctl.model import Connection, ResetReport, ResetStrategy
 
 COPY, FLUSH = "copy", "flush"

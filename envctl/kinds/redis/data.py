@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from envctl.errors import DataFailed
 from envctl.kinds.redis import client
-from envctl.kinds.redis.layout import LIVE
-from envctl.kinds.redis.link import settings_for
+from envctl.kinds.redis.protocol.layout import LIVE
+from envctl.kinds.redis.protocol.link import settings_for
 from envctl.model import Connection
 
 MOST = LIVE - 1

@@ -19,12 +19,12 @@ from zlib import crc32
 from envctl.errors import SnapshotInvalid
 from envctl.host import clock
 from envctl.kinds.contents import Inside
-from envctl.kinds.redis import dump_scripts as scripts
-from envctl.kinds.redis import frozen
 from envctl.kinds.redis.client import ReplyError
-from envctl.kinds.redis.frozen import Malformed, Record
-from envctl.kinds.redis.layout import LIVE, banked
-from envctl.kinds.redis.link import Link, explained, failed
+from envctl.kinds.redis.dumps import scripts
+from envctl.kinds.redis.protocol.layout import LIVE, banked
+from envctl.kinds.redis.protocol.link import Link, explained, failed
+from envctl.kinds.redis.resets import frozen
+from envctl.kinds.redis.resets.frozen import Malformed, Record
 from envctl.model import Connection
 
 if TYPE_CHECKING:

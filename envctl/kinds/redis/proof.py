@@ -6,7 +6,7 @@ import os
 
 from envctl.errors import ForeignServer
 from envctl.kinds.redis.client import ReplyError
-from envctl.kinds.redis.link import Link, explained
+from envctl.kinds.redis.protocol.link import Link, explained
 from envctl.model import Connection
 
 _LIMIT_S = 10.0

@@ -8,9 +8,9 @@ from pathlib import Path
 from envctl.errors import SeedFailed
 from envctl.kinds.redis import client
 from envctl.kinds.redis.client import ReplyError
-from envctl.kinds.redis.link import settings_for
-from envctl.kinds.redis.seedfile import Entry, Misfit, entries
-from envctl.kinds.redis.seedvalues import Command, commands
+from envctl.kinds.redis.files.seedfile import Entry, Misfit, entries
+from envctl.kinds.redis.files.seedvalues import Command, commands
+from envctl.kinds.redis.protocol.link import settings_for
 from envctl.model import Connection
 
 SUFFIXES = (".json", ".yaml", ".yml")

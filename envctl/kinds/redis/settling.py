@@ -13,7 +13,7 @@ import re
 from envctl.errors import DataFailed
 from envctl.host import clock
 from envctl.kinds.redis import client
-from envctl.kinds.redis.link import settings_for
+from envctl.kinds.redis.protocol.link import settings_for
 from envctl.model import Connection
 
 _LIMIT_S = 600.0  # millions of keys, on a slow disk

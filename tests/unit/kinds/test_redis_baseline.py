@@ -16,11 +16,13 @@ from local_server import closed_port
 from real_servers import PASSWORD, eventually, running_valkey
 
 from envctl.errors import DataFailed, ForeignServer, NoBaseline
-from envctl.kinds.redis import baseline, layout, proof, second
+from envctl.kinds.redis import baseline, proof
 from envctl.kinds.redis.baseline import Resetter
 from envctl.kinds.redis.client import ReplyError
 from envctl.kinds.redis.data import own_database
-from envctl.kinds.redis.link import Link
+from envctl.kinds.redis.protocol import layout
+from envctl.kinds.redis.protocol.link import Link
+from envctl.kinds.redis.resets import second
 from envctl.model import Connection
 
 Content = dict[bytes, tuple[bytes, int]]

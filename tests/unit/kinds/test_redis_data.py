@@ -10,8 +10,8 @@ import redis as client
 from local_server import closed_port
 
 from envctl.errors import DataFailed
-from envctl.kinds.redis import layout
 from envctl.kinds.redis.data import flush, own_database
+from envctl.kinds.redis.protocol import layout
 from envctl.model import Connection
 
 

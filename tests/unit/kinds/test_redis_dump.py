@@ -14,10 +14,11 @@ import redis as client
 from real_servers import PASSWORD, eventually, running_valkey
 
 from envctl.errors import DataFailed, SnapshotInvalid
-from envctl.kinds.redis import dump, layout
+from envctl.kinds.redis import dump
 from envctl.kinds.redis.client import ReplyError
 from envctl.kinds.redis.data import own_database
-from envctl.kinds.redis.link import Link
+from envctl.kinds.redis.protocol import layout
+from envctl.kinds.redis.protocol.link import Link
 from envctl.model import Connection
 
 

@@ -6,8 +6,8 @@ another database, under `ttl:NAME` and `fields:NAME`. To *thaw* is the way back:
 
 from __future__ import annotations
 
-from envctl.kinds.redis.layout import BASELINE, LIVE, NOTES, spare
-from envctl.kinds.redis.link import Script
+from envctl.kinds.redis.protocol.layout import BASELINE, LIVE, NOTES, spare
+from envctl.kinds.redis.protocol.link import Script
 
 COMMON = f"""
 local NOTES, BASELINE, LIVE = '{NOTES}', '{BASELINE}', {LIVE}

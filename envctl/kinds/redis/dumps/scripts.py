@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from envctl.kinds.redis.layout import NOTES, banked
-from envctl.kinds.redis.link import Script
-from envctl.kinds.redis.scripts import COMMON, FREEZE
+from envctl.kinds.redis.protocol.layout import NOTES, banked
+from envctl.kinds.redis.protocol.link import Script
+from envctl.kinds.redis.resets.scripts import COMMON, FREEZE
 
 LOCK = Script(
     f"""

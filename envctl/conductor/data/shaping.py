@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envctl import kinds
-from envctl.conductor import inside, seeding
+from envctl.conductor import inside
+from envctl.conductor.data import seeding
 from envctl.conductor.place import SESSION_VARIABLE, Place
 from envctl.report import EnvironmentReport
 

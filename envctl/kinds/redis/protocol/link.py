@@ -12,7 +12,7 @@ from functools import cached_property
 from envctl.errors import DataFailed
 from envctl.kinds.redis import client
 from envctl.kinds.redis.client import Reply, ReplyError
-from envctl.kinds.redis.layout import DATABASES
+from envctl.kinds.redis.protocol.layout import DATABASES
 from envctl.model import Connection
 
 LIMIT_S = 600.0  # for one answer: a script that copies millions of keys

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from envctl.conductor import seeding
+from envctl.conductor.data import seeding
 from envctl.errors import DataError, MigrationFailed, SeedFailed
 from envctl.model import Connection, DataCommand, EnvironmentSpec, SeedFile, ServiceSpec
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envctl.conductor import creation, session
+from envctl.conductor.data.provenance import Provenance
 from envctl.conductor.place import Place, Wishes
-from envctl.conductor.provenance import Provenance
 from envctl.errors import EnvctlError, Interrupted
 from envctl.host import clock, locks, owner
 from envctl.host.signals import shielded

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import NamedTuple
 
-from envctl.kinds.redis import scripts
 from envctl.kinds.redis.client import Reply
-from envctl.kinds.redis.link import Link
+from envctl.kinds.redis.protocol.link import Link
+from envctl.kinds.redis.resets import scripts
 
 MOST_BYTES = 512 * 1024**2
 """The longest string that a server takes or gives."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from envctl.kinds.redis import frozen, scripts
 from envctl.kinds.redis.client import ReplyError
-from envctl.kinds.redis.frozen import Record
-from envctl.kinds.redis.layout import BASELINE
-from envctl.kinds.redis.link import Link
+from envctl.kinds.redis.protocol.layout import BASELINE
+from envctl.kinds.redis.protocol.link import Link
+from envctl.kinds.redis.resets import frozen, scripts
+from envctl.kinds.redis.resets.frozen import Record
 
 MOST_KEYS = 20_000
 MOST_BYTES = 16 * 1024**2

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from envctl.conductor import creation, dirty, provenance, record, shaping, teardown
+from envctl.conductor import creation, record, teardown
+from envctl.conductor.data import dirty, provenance, shaping
+from envctl.conductor.data.provenance import Provenance
 from envctl.conductor.place import Place
-from envctl.conductor.provenance import Provenance
 from envctl.host import clock
 from envctl.model import EnvironmentSpec, EnvironmentState
 from envctl.plan.steps import Verb

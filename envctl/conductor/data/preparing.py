@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from envctl import engines
-from envctl.conductor import creation, gather, inplace, orphans, provenance, shaping
-from envctl.conductor.maker import maker
+from envctl.conductor import creation, gather
+from envctl.conductor.data import inplace, orphans, provenance, shaping
+from envctl.conductor.data.maker import maker
+from envctl.conductor.data.provenance import Provenance
 from envctl.conductor.place import Place
-from envctl.conductor.provenance import Provenance
 from envctl.errors import Busy, DataFailed, EnvctlError, Interrupted
 from envctl.host import clock
 from envctl.host.prepared import Snapshot, Store

@@ -21,7 +21,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from envctl.kinds.redis.seedfile import Entry, Misfit
+from envctl.kinds.redis.files.seedfile import Entry, Misfit
 from envctl.plan.units import DURATION_FORM, duration_s
 
 Command = tuple[bytes, ...]

@@ -8,9 +8,10 @@ from contextlib import suppress
 from threading import Event, Thread
 
 from envctl.errors import DataError, Refused
-from envctl.kinds.redis import proof, scripts
+from envctl.kinds.redis import proof
 from envctl.kinds.redis.client import ReplyError
-from envctl.kinds.redis.link import LIMIT_S, Link
+from envctl.kinds.redis.protocol.link import LIMIT_S, Link
+from envctl.kinds.redis.resets import scripts
 from envctl.model import Connection
 
 _LOST = "lost"

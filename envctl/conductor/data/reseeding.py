@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from envctl import kinds
-from envctl.conductor import dirty, inside, record, seeding, shaping
+from envctl.conductor import inside, record
+from envctl.conductor.data import dirty, seeding, shaping
+from envctl.conductor.data.seeding import Seeded, Shaper
 from envctl.conductor.place import Place
-from envctl.conductor.seeding import Seeded, Shaper
 from envctl.errors import MigrationFailed, SeedFailed, ServiceNotFound, UsageError
 from envctl.host import locks
 from envctl.model import Connection, DataCommand, EnvironmentSpec, ServiceSpec

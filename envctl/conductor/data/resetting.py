@@ -14,7 +14,8 @@ from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple
 
 from envctl import kinds
-from envctl.conductor import dirty, inside, provenance, record
+from envctl.conductor import inside, record
+from envctl.conductor.data import dirty, provenance
 from envctl.conductor.place import Place, Selection, open_place
 from envctl.errors import NoBaseline, ServiceNotFound, Unsupported
 from envctl.host import clock, locks

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from local_server import closed_port
 
-from envctl.conductor import dirty
+from envctl.conductor.data import dirty
 from envctl.conductor.place import Place, Selection
 from envctl.errors import DataDirty, DataFailed
 from envctl.host.registry import EnvironmentRecord, Registry

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from envctl import __version__, kinds
-from envctl.conductor import dirty, record
+from envctl.conductor import record
+from envctl.conductor.data import dirty
 from envctl.conductor.place import Place
 from envctl.errors import DataFailed, ServiceNotFound, SnapshotInvalid, Unsupported, UsageError
 from envctl.host import clock, locks

@@ -1,0 +1,1 @@
+"""What happens to the data of an environment: prepared, seeded, reset, saved, lent."""

@@ -1,0 +1,1 @@
+"""What a dump asks of the server."""

@@ -1,0 +1,1 @@
+"""How a Redis server is spoken to, and where in it things are."""

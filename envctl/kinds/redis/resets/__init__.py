@@ -1,0 +1,1 @@
+"""How a Redis database gets its baseline, and gets back to it."""
