@@ -68,33 +68,27 @@ def is_spoilt(project: Project) -> bool:
     return (found, redis(project, "GET", "cart")) == ((None, "other"), b"empty")
 
 
-@contextmanager
-def exchange_held_up(project: Project) -> Iterator[None]:
-    """A restore that begins in the block gets as far as to exchange the databases, and no further."""
+def kill_a_restore(project: Project) -> None:
+    """A restore gets as far as to exchange the databases, and no further: it dies while it waits for its turn."""
+    made = "SELECT 1 FROM pg_database WHERE datname = 'app_envctl_restore'"
     with connect(project, "postgres") as link:
-        made = "SELECT 1 FROM pg_database WHERE datname = 'app_envctl_restore'"
-        yield
+        restore = project.start("snapshot", "restore", "before")
         assert eventually(lambda: link.execute(made).fetchone(), every_s=0.001)
         link.execute("SELECT pg_advisory_lock(hashtextextended('envctl swap app', 0))")
         assert eventually(lambda: state(project) == "dirty")
+        os.killpg(restore.pid, signal.SIGKILL)
+        restore.wait(10)
 
 
 def state(project: Project) -> str:
     return str(project.traces.rows("SELECT state FROM environments")[0][0])
 
 
-def kill(process: subprocess.Popen[str]) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10)
-
-
 @pytest.mark.provokes("DATA_DIRTY")
 def test_killed_while_it_restores(shop: Project) -> None:
     """An environment whose restore was killed is dirty: shown as such, refused to all that run tests, put right."""
     spoil(shop)
-    with exchange_held_up(shop):
-        restore = shop.start("snapshot", "restore", "before")
-    kill(restore)
+    kill_a_restore(shop)
     assert shop.run("status").code == 80
     assert shop.run("status", "--format", "json").json["dirty"]["doing"] == "envctl snapshot restore before"
     (listed,) = shop.run("ls", "--format", "json").json["environments"]
@@ -119,9 +113,7 @@ def test_dirty_and_stopped(shop: Project) -> None:
     `up --fresh` begins anew, without what is dirty.
     """
     for put_right in (("snapshot", "restore", "before"), ("up", "--fresh")):
-        with exchange_held_up(shop):
-            restore = shop.start("snapshot", "restore", "before")
-        kill(restore)
+        kill_a_restore(shop)
         for process in shop.processes().values():
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
@@ -138,9 +130,7 @@ def test_dirty_data_that_is_kept(shop: Project) -> None:
     """Data of `persist: true` that is dirty stays so through a `down`, until it is put right or purged."""
     shop.config(BOTH.replace("{}, redis", "{persist: true}, redis"))
     shop.up()
-    with exchange_held_up(shop):
-        restore = shop.start("snapshot", "restore", "before")
-    kill(restore)
+    kill_a_restore(shop)
     shop.run("down", check=True)
     error = shop.error("up")
     assert (error["code"], "--purge" in error["fix"][-1]) == ("DATA_DIRTY", True)

@@ -218,7 +218,7 @@ class Project:
         self._started.append(process)
         return process
 
-    def code_of(self, process: subprocess.Popen[str], timeout_s: float = 20) -> int:
+    def code_of(self, process: subprocess.Popen[str], timeout_s: float = 60) -> int:
         """The exit code of what `start` started; the test fails, with its stacks, where it does not end in time."""
         try:
             return process.wait(timeout_s)

@@ -1,7 +1,6 @@
 """The template way back: a copy of the baseline, made ahead, takes the place of a database.
 
-Both renames are one transaction of the server, so that the database's name is never without a database, whoever is
-killed when. What is left over then are databases with names of their own, which the next one finds.
+What is left over by one that is killed are databases with names of their own, which the next one finds.
 """
 
 from __future__ import annotations
@@ -11,14 +10,12 @@ from contextlib import contextmanager
 
 from envctl.host.clock import monotonic_s, sleep_s
 from envctl.kinds.postgres.data import Databases, own_name
+from envctl.kinds.postgres.databases.exchange import exchange, exists
 from envctl.kinds.postgres.protocol.asking import LIMIT_S, asking, beside
 from envctl.kinds.postgres.protocol.client import Client, identifier
-from envctl.kinds.postgres.protocol.login import ServerError
 from envctl.model import Connection
 
 _LEAVE_S = 10.0
-_IN_USE, _CANCELLED = "55006", "57014"
-_RENAME_MS = 120  # Postgres would wait five seconds for somebody who came in between; it looks every 100 ms
 _PAUSE_S = 0.002
 
 
@@ -70,11 +67,7 @@ def swap(connection: Connection, template: str, chosen: str = "", *, tidy: bool 
     with _alone(connection) as client:
         _clear(client, connection)
         _make_spare(client, connection, template, chosen)
-        away = f"ALTER DATABASE {identifier(name)} RENAME TO {identifier(old)};" if _exists(client, name) else ""
-        renames = f"{away} ALTER DATABASE {identifier(spare)} RENAME TO {identifier(name)}"
-        deadline_s = monotonic_s() + _LEAVE_S
-        while not _replaced(client, name, renames, deadline_s):
-            pass
+        exchange(client, name, spare, old)
         if tidy:
             _clear(client, connection)
 
@@ -95,35 +88,19 @@ def _alone(connection: Connection) -> Iterator[Client]:
 
 def _clear(client: Client, connection: Connection) -> None:
     for name in names_of(connection.database or "")[1:]:
-        if _exists(client, name):
+        if exists(client, name):
             client.rows(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
 
 
 def _make_spare(client: Client, connection: Connection, template: str, chosen: str) -> None:
     spare, unfinished, _ = names_of(connection.database or "")
-    if not _exists(client, spare):
+    if not exists(client, spare):
         made = Databases(connection, LIMIT_S).clone(template, unfinished)
         if chosen:
             with Client(made, LIMIT_S) as inside:
                 inside.rows("UPDATE envctl.meta SET strategy = 'template', why = %s", chosen)
             _send_away(client, unfinished, monotonic_s() + _LEAVE_S)
         client.rows(f"ALTER DATABASE {identifier(unfinished)} RENAME TO {identifier(spare)}")
-
-
-def _exists(client: Client, name: str) -> bool:
-    return bool(client.rows("SELECT 1 FROM pg_database WHERE datname = %s", name))
-
-
-def _replaced(client: Client, name: str, renames: str, deadline_s: float) -> bool:
-    """Whether the renames could be done; false when somebody came in between."""
-    _send_away(client, name, deadline_s)
-    try:
-        client.rows(f"SET LOCAL statement_timeout = '{_RENAME_MS}'; {renames}")
-    except ServerError as error:
-        if error.code not in {_IN_USE, _CANCELLED} or monotonic_s() > deadline_s:
-            raise
-        return False
-    return True
 
 
 def _send_away(client: Client, name: str, deadline_s: float) -> None:
