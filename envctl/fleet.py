@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from envctl import engines
 from envctl.conductor import record, sweeping
-from envctl.engines.local import with_processes
 from envctl.errors import (
     Busy,
     EnvctlError,
@@ -257,14 +255,9 @@ def _remove_one(
         if now is None or now.state is EnvironmentState.DOWN or not only_if(now):
             return []
         progress.phase(found.identity.name, "removing")
-        from envctl.conductor import teardown
-        from envctl.conductor.data import orphans
+        from envctl.conductor import removing
 
-        engine = engines.create(now.stack.engine, environ, now.stack.endpoint)
-        engine = with_processes(engine, state, environ, stack_id=now.stack.id)
-        removal = teardown.remove(state, registry, now, engine, purge=False, keep_ports=False)
-        orphans.clear_after(now, environ, engine)
-        return [removal]
+        return [removing.remove(state, registry, now, environ)]
 
 
 def _registry(environ: Mapping[str, str], *, sweeps: bool = True) -> Registry | None:

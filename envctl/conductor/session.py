@@ -11,10 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from envctl import engines
-from envctl.conductor import teardown
+from envctl.conductor import removing
 from envctl.conductor.place import SESSION_VARIABLE, Place, lock_name
-from envctl.engines.local import with_processes
 from envctl.errors import EnvironmentInUse, EnvironmentNotFound
 from envctl.host import heartbeat, locks, owner
 from envctl.host.registry import EnvironmentRecord, Registry
@@ -81,7 +79,9 @@ def end(
             state, name, timeout_s=_LOCK_LIMIT_S, purpose="the end of a session", on_wait=progress.note
         ):
             if gone := registry.end_session(session_id, keep=keep):
-                removal = _remove(state, registry, gone, environ, progress)
+                for service in gone.details.get("services", {}):
+                    progress.phase(service, "removing")
+                removal = removing.remove(state, registry, gone, environ)
     heartbeat.forget(state, session_id)  # last: by it a watcher knows whether there is something left to be done
     return removal
 
@@ -147,17 +147,3 @@ def of_request(registry: Registry, request: SessionRequest) -> Session:
 def _words(sessions: Sequence[Session]) -> str:
     more = f" and {len(sessions) - 1} more" if len(sessions) > 1 else ""
     return f"{sessions[0]}{more}"
-
-
-def _remove(
-    state: Path, registry: Registry, found: EnvironmentRecord, environ: Mapping[str, str], progress: Progress
-) -> Removal:
-    for service in found.details.get("services", {}):
-        progress.phase(service, "removing")
-    engine = engines.create(found.stack.engine, environ, found.stack.endpoint)
-    engine = with_processes(engine, state, environ, stack_id=found.stack.id)
-    from envctl.conductor.data import orphans
-
-    removal = teardown.remove(state, registry, found, engine, purge=False, keep_ports=False)
-    orphans.clear_after(found, environ, engine)
-    return removal
