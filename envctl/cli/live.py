@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from envctl.cli import output
 from envctl.cli.cells import clip, pad, width
+from envctl.cli.words import GOES
 from envctl.host.clock import monotonic_s
 from envctl.host.log import redact
 from envctl.host.terminal import escape
@@ -69,6 +70,8 @@ class Live:
         with self._lock:
             now = monotonic_s()
             known = self._services.setdefault(service, _Service(now))
+            if known.phase in GOES and phase not in GOES:
+                known.since_s = now
             known.phase, known.detail = phase, _safe(detail)
             known.until_s = now if phase in _COLORS else None
 

@@ -13,7 +13,7 @@ import click
 
 from envctl.cli import output
 from envctl.cli.settings import Settings
-from envctl.cli.words import took
+from envctl.cli.words import GOES, took
 from envctl.host.clock import monotonic_s
 from envctl.host.log import redact
 from envctl.host.terminal import escape
@@ -75,6 +75,8 @@ class Plain:
         with self._lock:
             now = monotonic_s()
             known = self._services.setdefault(service, _Service(now, now))
+            if known.phase in GOES and phase not in GOES:
+                known.since_s = now
             news = phase != known.phase and phase in _TOLD
             overdue = now - known.told_s >= _REMINDER_S
             known.phase = phase

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+GOES = frozenset({"keeping", "removing", "removed"})
+"""Phases in which a service of another environment goes, such as the maker of its data: what follows begins anew."""
+
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
