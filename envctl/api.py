@@ -128,7 +128,7 @@ class Environment:
 
         Args:
             name: Its name; None for one that nobody else has.
-            service: Which Postgres; None for the first.
+            service: Which Postgres or Redis; None for the first Postgres.
             replace: Whether one of that name which was made so goes first.
 
         Raises:

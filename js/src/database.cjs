@@ -6,12 +6,12 @@ const { Conversation } = require("./conversation.cjs");
 const INSPECT = Symbol.for("nodejs.util.inspect.custom");
 const DISPOSE = Symbol.asyncDispose ?? Symbol.for("nodejs.asyncDispose");
 
-/** Makes databases in one environment. */
+/** Makes databases in one environment: of Postgres, and logical ones of Redis. */
 class Databases {
   #command;
   #which;
   #how;
-  #resets = new Map();
+  #resets;
   #made = new Map();
 
   /**
@@ -23,6 +23,7 @@ class Databases {
     this.#command = command;
     this.#which = which;
     this.#how = how;
+    this.#resets = new Conversation([...command, "db", "reset", "--stdin", ...which], how);
   }
 
   async create({ name, service, replace } = {}) {
@@ -30,29 +31,20 @@ class Databases {
     const words = ["db", "create", ...(replace ? ["--replace"] : []), ...which, "--format=json"];
     const made = await run(this.#command, [...words, ...(name === undefined ? [] : ["--", name])], this.#how);
     const drop = async () => {
-      this.#made.delete(made.database);
+      this.#made.delete(key);
       await run(this.#command, ["db", "drop", ...which, "--format=json", "--", made.database], this.#how);
     };
-    this.#made.set(made.database, drop);
-    return database(made, () => this.#reset(made, which), drop);
+    const key = `${made.service} ${made.database}`; // what a reset is asked for with
+    this.#made.set(key, drop);
+    return database(made, () => this.#resets.ask(key).then(() => {}), drop);
   }
 
   /** Removes what was made and not dropped. */
   async close() {
-    const resets = [...this.#resets.values()];
-    this.#resets.clear();
-    await Promise.all(resets.map((reset) => reset.close()));
+    await this.#resets.close();
     for (const drop of [...this.#made.values()]) {
       await drop();
     }
-  }
-
-  async #reset(made, which) {
-    if (!this.#resets.has(made.service)) {
-      const call = [...this.#command, "db", "reset", "--stdin", ...which];
-      this.#resets.set(made.service, new Conversation(call, this.#how));
-    }
-    await this.#resets.get(made.service).ask(made.database);
   }
 }
 
@@ -62,7 +54,7 @@ function database(made, reset, drop) {
   const members = { reset, drop, [DISPOSE]: drop, [INSPECT]: () => shown };
   const hidden = Reflect.ownKeys(members).map((key) => [key, { value: members[key] }]);
   const variables = Object.freeze({ ...made.variables });
-  return Object.freeze(Object.defineProperties({ kind: "postgres", ...made, variables }, Object.fromEntries(hidden)));
+  return Object.freeze(Object.defineProperties({ ...made, variables }, Object.fromEntries(hidden)));
 }
 
 module.exports = { Databases };

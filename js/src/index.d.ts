@@ -56,21 +56,19 @@ export interface ResetReport {
 export interface DatabaseOptions {
   /** Its name; by default one that nobody else has. */
   name?: string | undefined;
-  /** Which Postgres; by default the first. */
+  /** Which service; by default the first of its kind. */
   service?: string | undefined;
   /** Whether one of that name that was made so goes first. */
   replace?: boolean | undefined;
 }
 
-/** A database of one's own. */
-export interface Database extends Connection {
-  readonly kind: "postgres";
+/** Data of one's own in a service that others use as well. */
+export interface OwnData extends Connection {
   readonly port: number;
   readonly url: string;
-  readonly user: string;
   readonly password: string;
   readonly database: string;
-  /** Those variables of the environment that are others with this database: `DATABASE_URL`, `PGDATABASE`, … */
+  /** Those variables of the environment that are others with this database: `DATABASE_URL`, `REDIS_URL`, … */
   readonly variables: Readonly<Record<string, string>>;
   /** Puts it back to what it held when it was new, whoever is connected. Takes milliseconds. */
   reset(): Promise<void>;
@@ -78,6 +76,17 @@ export interface Database extends Connection {
   drop(): Promise<void>;
   /** `await using database = await environment.database()` */
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** A database of one's own. */
+export interface Database extends OwnData {
+  readonly kind: "postgres";
+  readonly user: string;
+}
+
+/** A logical database of Redis of one's own; `database` is its number. */
+export interface RedisDatabase extends OwnData {
+  readonly kind: "redis";
 }
 
 /** An environment that is ready. */
@@ -104,6 +113,8 @@ export interface Environment {
   reset(...services: string[]): Promise<ResetReport[]>;
   /** Makes a database: a copy of the seeded baseline, else of what the environment's own holds. Goes with `close()`. */
   database(options?: DatabaseOptions): Promise<Database>;
+  /** Has a logical database of Redis for one's own: it holds what was seeded, or nothing. Goes with `close()`. */
+  redisDatabase(options?: DatabaseOptions): Promise<RedisDatabase>;
   /**
    * Ends this use of the environment, and removes it if it was brought up for such a use and nobody else has one.
    * What was up before stays. Calling it again does nothing.

@@ -94,6 +94,11 @@ class Environment {
     return this.#databases.create(options);
   }
 
+  /** A logical database of Redis of one's own. */
+  redisDatabase({ service = "redis", ...options } = {}) {
+    return this.#databases.create({ service, ...options });
+  }
+
   /** Ends this use of it. Removes it, if it was made for such a use and nobody else has one. Again does nothing. */
   close() {
     this.#closed ??= inTurn(() => this.#leave());

@@ -1,8 +1,8 @@
 "use strict";
 
-const { useWorkerDatabase } = require("./worker.cjs");
+const { useWorkerData } = require("./worker.cjs");
 
-/** For Jest's `setupFiles`: the worker's variables lead to a database of its own, which is as new for each test file. */
+/** For Jest's `setupFiles`: the worker's variables lead to databases of its own, which are as new for each test file. */
 module.exports = async () => {
-  await useWorkerDatabase();
+  await useWorkerData();
 };

@@ -1,4 +1,4 @@
-// For vitest's `setupFiles`: the worker's variables lead to a database of its own, as new for each test file.
-import { useWorkerDatabase } from "./worker.cjs";
+// For vitest's `setupFiles`: the worker's variables lead to databases of its own, as new for each test file.
+import { useWorkerData } from "./worker.cjs";
 
-await useWorkerDatabase();
+await useWorkerData();

@@ -133,34 +133,54 @@ test("resets are lines to one program that stays, and an error is the answer to 
   assert.deepEqual(said().slice(1), [reset, reset, "ended", END]);
 });
 
-test("databases are made, put back and removed by name; what is left goes at the end", async (t) => {
-  const code = `
-    const made = { database: args.at(-1), service: "postgres", host: "127.0.0.1", port: 20431, password: "secret" };
+/** What a stand-in says of databases: a reset is noted. */
+const LENDS = `
+    const service = (args.find((word) => word.startsWith("--service=")) ?? "--service=postgres").slice(10);
+    const made = { service, kind: service, database: args.at(-1), host: "127.0.0.1", port: 20431, password: "secret" };
     if (args.includes("--stdin")) {
       require("readline").createInterface(process.stdin).on("line", (line) => (note(line), print({})));
     } else {
-      print(args[0] === "db" ? { ...made, variables: { PGDATABASE: made.database } } : report);
+      print(args[0] === "db" ? { ...made, variables: { ["URL_OF_" + service]: made.database } } : report);
     }`;
-  const { command, said } = standIn(t, code);
+
+test("databases are made, put back and removed by name; what is left goes at the end", async (t) => {
+  const { command, said } = standIn(t, LENDS);
   const environment = await up({ command });
 
   const own = await environment.database({ name: "--own", replace: true, service: "other" });
-  await environment.database({ name: "left" });
+  const keys = await environment.redisDatabase({ name: "left" });
   await own.reset();
+  await keys.reset();
   await own.drop();
   await environment.close();
 
-  assert.deepEqual({ ...own.variables }, { PGDATABASE: "--own" });
+  assert.deepEqual({ ...own.variables }, { URL_OF_other: "--own" });
   assert.doesNotMatch(inspect(own), /secret/);
   assert.deepEqual(said().slice(1), [
     ["db", "create", "--replace", "--service=other", "--format=json", "--", "--own"],
-    ["db", "create", "--format=json", "--", "left"],
-    ["db", "reset", "--stdin", "--service=other"],
-    "--own",
+    ["db", "create", "--service=redis", "--format=json", "--", "left"],
+    ["db", "reset", "--stdin"],
+    "other --own",
+    "redis left",
     ["db", "drop", "--service=other", "--format=json", "--", "--own"],
-    ["db", "drop", "--format=json", "--", "left"],
+    ["db", "drop", "--service=redis", "--format=json", "--", "left"],
     END,
   ]);
+});
+
+test("a worker has data of its own of what the environment has, once, and its variables lead there", async (t) => {
+  const { command, said } = standIn(t, LENDS);
+  const before = { ...process.env };
+  t.after(() => Object.keys(process.env).forEach((name) => name in before || delete process.env[name]));
+  Object.assign(process.env, { ENVCTL_COMMAND: "not/this", VITEST_POOL_ID: "7", REDIS_URL: "shared" });
+  const { useWorkerData, useWorkerRedis, workerRedis } = await import("envctl/worker");
+
+  await assert.rejects(useWorkerData(), { code: "NOT_INSTALLED" }); // of Redis alone: there is no DATABASE_URL
+  const own = await useWorkerRedis({ command });
+  assert.equal(await workerRedis(), own);
+  assert.match(own.database, /^worker7_[0-9a-f]{8}$/);
+  assert.equal(process.env.URL_OF_redis, own.database);
+  assert.deepEqual(said(), [["db", "create", "--replace", "--service=redis", "--format=json", "--", own.database]]);
 });
 
 test("an error of envctl's reads as on its command line, and steers no terminal", async (t) => {

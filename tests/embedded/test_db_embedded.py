@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from harness import Project
 
-POSTGRES = "services: {postgres: {}, redis: {}}\nexport: {TEST_DB: '{postgres.url}'}\n"
+POSTGRES = "services: {postgres: {}, redis: {}, websocket: {}}\nexport: {TEST_DB: '{postgres.url}'}\n"
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +77,43 @@ def test_put_back(shop: Project) -> None:
     shop.run("db", "drop", "mine", check=True)
 
 
+def test_databases_of_redis(shop: Project) -> None:
+    """A number of Redis is lent once, under a name; a reset empties that one alone, and dropped it is free again."""
+    redis = ("--service", "redis")
+    shop.run("redis-cli", "set", "own", "1", check=True)
+    made = shop.run("db", "create", *redis, "keys", "--format", "json", check=True).json
+    other = shop.run("db", "create", *redis, check=True).out.strip().rpartition("/")[2]
+    number = made["database"]
+    assert made["variables"] == {"REDIS_URL": made["url"], "REDIS_DB": number}
+    assert made["url"].rpartition("/")[2] == number
+    assert len({number, other, "0"}) == 3
+    assert shop.error("db", "create", *redis, "keys")["code"] == "DATA_FAILED"
+    assert shop.run("db", "create", *redis, "--replace", "keys", "--format", "json", check=True).json == made
+    assert names(shop) == [other, "keys"]
+
+    for database in (number, other):
+        shop.run("redis-cli", "-n", database, "set", "left", "1", check=True)
+    process = shop.start("db", "reset", "--stdin")
+    out, _ = process.communicate(f"redis keys\nredis {number}\nredis 0\nnowhere keys\n", timeout=30)
+    first, again, refused, unknown = map(json.loads, out.splitlines())
+    assert first["strategy"] == again["strategy"] == "flush"
+    assert [shop.run("redis-cli", "-n", one, "dbsize", check=True).out for one in (number, other)] == ["0\n", "1\n"]
+    assert (refused["error"]["code"], unknown["error"]["code"]) == ("NOT_OURS", "NO_SERVICE")
+    assert shop.run("db", "drop", *redis, "keys", other, "0", "--format", "json", check=True).json == {
+        "dropped": ["keys", other]
+    }
+    assert shop.run("redis-cli", "-n", other, "dbsize", check=True).out.strip() == "0"
+    assert shop.run("redis-cli", "keys", "*", check=True).out.strip() == "own"
+    assert names(shop) == []
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
         (["create", "app_w1"], "USAGE"),
         (["create", "a b"], "USAGE"),
-        (["create", "--service", "redis"], "UNSUPPORTED"),
+        (["create", "--service", "websocket"], "UNSUPPORTED"),
+        (["create", "--service", "redis", "7"], "USAGE"),
         (["create", "--service", "nowhere"], "NO_SERVICE"),
         (["drop"], "USAGE"),
         (["crate"], "USAGE"),

@@ -81,6 +81,33 @@ def test_each_worker_of_vitest_has_a_database_of_its_own(project: Project) -> No
     assert project.run("psql", "-Atc", query, check=True).out == "", "what ended runs have left goes with the next one"
 
 
+def test_each_worker_of_vitest_has_keys_of_its_own(project: Project) -> None:
+    """Two files at once find the seeded keys in databases of Redis of their own, as new before each test."""
+    project.write("keys.json", '{"greeting": "hello"}')
+    project.config("services: {redis: {seed: keys.json}}")
+    source = """import { execFileSync } from "node:child_process";
+        import { workerRedis } from "envctl/worker";
+        import { beforeEach, expect, test } from "vitest";
+        const own = await workerRedis();
+        const redis = (...words: string[]) =>
+          execFileSync("envctl", ["redis-cli", "-n", own.database, ...words], { encoding: "utf8" }).trim();
+        beforeEach(() => own.reset());
+        test.each([1, 2])("test %i finds what was seeded", (number) => {
+          expect(process.env["REDIS_URL"]).toBe(own.url);
+          expect(redis("keys", "*")).toBe("greeting");
+          redis("set", "left", String(number));
+        });
+        """
+    for name in ("one", "two"):
+        project.write(f"test/workers/{name}.test.ts", source)
+    (project.root / "test/workers/orders.test.ts").unlink()
+    config = (project.root / "vitest.workers.config.ts").read_text()
+    project.write("vitest.workers.config.ts", config.replace(', "./test/schema.ts"', ""))
+    out = shell(project, "npx vitest run --config vitest.workers.config.ts")
+    assert re.search(r"Tests +4 passed", out), out
+    project.assert_nothing_left()
+
+
 def test_an_environment_that_is_up_is_used_and_left(project: Project) -> None:
     """Within `envctl run` there is the run's environment alone, and one that was up before stays as it was."""
     project.write(
@@ -106,8 +133,9 @@ def test_jest(project: Project) -> None:
     project.write("jest.config.cjs", config.replace("testMatch", 'setupFiles: ["envctl/jest-worker"], testMatch'))
     project.write(
         "test/orders.spec.cjs",
-        """const { workerDatabase } = require("envctl/worker");
+        """const { workerDatabase, workerRedis } = require("envctl/worker");
         test("its own, and as new", async () => {
+          expect(process.env.REDIS_URL).toBe((await workerRedis()).url);
           const own = await workerDatabase();
           expect(process.env.DATABASE_URL).toBe(own.url);
           expect(own.database).toMatch(/^worker1_/);

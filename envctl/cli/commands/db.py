@@ -5,12 +5,15 @@ there is one, else of what the environment's own database holds now. `reset` put
 what they held then, `drop` removes them, `ls` lists them; no others are touched. What is made in `envctl run`, and
 left, is removed later.
 
-`reset --stdin` reads a name per line until its input ends, and prints one JSON line for each: so a test runner that
-keeps it running gets a clean database in milliseconds.
+With `--service` of a Redis it is a logical database of that one, with the seeded keys or none, known by its name or its
+number.
+
+`reset --stdin` reads a name, or a service and a name, per line until its input ends, and prints one JSON line for each:
+so a test runner that keeps it running gets a clean database in milliseconds.
 
 Examples:
   eval "$(envctl db create --format shell)"
-  envctl db create --replace worker3
+  envctl db create --replace --service redis worker3
   envctl db reset worker3
 """
 
@@ -31,17 +34,18 @@ from envctl.errors import EnvctlError, Interrupted, UsageError
 from envctl.plan import formats
 
 if TYPE_CHECKING:
-    from envctl.conductor.data.lending import Resetting
+    from envctl.conductor.data.lending import Listed, Resetting
     from envctl.model import ResetReport
 
 _FORMATS = ("text", *(form for form in formats.FORMATS if form != "table"))
+_WHICH = "Which Postgres or Redis, or `redis` for the first one; the first Postgres else."
 _VERBS = ("create", "reset", "drop", "ls")
 
 
 @command(__doc__, formats=_FORMATS)
 @click.argument("verb", metavar="create|reset|drop|ls", shell_complete=lambda *_: list(_VERBS))
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--service", metavar="NAME", shell_complete=complete_services, help="Which Postgres; the first one else.")
+@click.option("--service", metavar="NAME", shell_complete=complete_services, help=_WHICH)
 @click.option("--replace", is_flag=True, help="create: in the place of one of that name that was made so.")
 @click.option("--stdin", is_flag=True, help="reset: names come from stdin.")
 def command_line(
@@ -76,7 +80,8 @@ def _create(settings: Settings, form: str, names: Sequence[str], service: str | 
         return
     variables = lending.variables(selection, {made.service: made})
     if form == "json":
-        known = {"database": made.database, "service": made.service, "host": made.host, "port": made.port}
+        known: dict[str, object] = {"database": made.database, "service": made.service, "kind": made.kind}
+        known |= {"host": made.host, "port": made.port}
         known |= {"url": made.url, "user": made.user, "password": made.password}
         output.write_json(known | {"variables": variables})
     else:
@@ -106,9 +111,9 @@ def _reset_each(resetting: Resetting) -> None:
     from envctl.cli.failure import json_text
 
     while line := sys.stdin.readline():
-        name = line.strip()
+        service, _, name = line.strip().rpartition(" ")
         try:
-            answer = json.dumps(_told(name, resetting.reset(name)))
+            answer = json.dumps(_told(name, resetting.reset(name, service=service.strip() or None)))
         except Interrupted:
             raise
         except EnvctlError as error:
@@ -136,9 +141,7 @@ def _drop(settings: Settings, form: str, names: Sequence[str], service: str | No
 
 def _list(settings: Settings, form: str, names: Sequence[str], service: str | None) -> None:
     from envctl.cli.cells import table
-    from envctl.cli.words import size
     from envctl.conductor.data import lending
-    from envctl.host.terminal import escape
 
     if names:
         raise UsageError(f"envctl db ls takes no name, and {names[0]!r} was given")
@@ -146,7 +149,18 @@ def _list(settings: Settings, form: str, names: Sequence[str], service: str | No
     if form == "json":
         output.write_json({"databases": [one._asdict() for one in found]})
     elif found:
-        rows = [(one.name, size(one.size_bytes), str(one.connections), escape(one.made_for, limit=60)) for one in found]
-        output.write(table(("DATABASE", "SIZE", "CONNECTIONS", "MADE FOR"), rows, output.columns(sys.stdout)))
+        rows = [_row(one) for one in found]
+        head = ("SERVICE", "DATABASE", "SIZE", "CONNECTIONS", "MADE FOR")
+        output.write(table(head, rows, output.columns(sys.stdout)))
     else:
         output.say("no databases beside the environment's own; `envctl db create` makes one")
+
+
+def _row(one: Listed) -> tuple[str, ...]:
+    from envctl.cli.words import size
+    from envctl.host.terminal import escape
+
+    database = one.name if one.name == one.database else f"{one.name} ({one.database})"
+    takes = "" if one.size_bytes is None else size(one.size_bytes)
+    connections = "" if one.connections is None else str(one.connections)
+    return one.service, database, takes, connections, escape(one.made_for, limit=60)

@@ -1,7 +1,8 @@
 """Databases beside the environment's own, for whoever asks: a worker, a test, a program of any language.
 
-Each is a copy of the baseline, where the environment was seeded; else of what its own database holds now. One that was
-made in a session (`envctl run`, a process of `up --while-pid`) is removed after that, by whoever makes the next one.
+Each is a copy of the baseline, where the environment was seeded; else of what its own database holds now, or, in Redis,
+empty. One that was made in a session (`envctl run`, a process of `up --while-pid`) is removed after that, by whoever
+makes the next one.
 """
 
 from __future__ import annotations
@@ -10,21 +11,25 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from envctl.conductor import inside, record
+from envctl.conductor.data.numbers import Numbers
 from envctl.conductor.place import SESSION_VARIABLE, Place, Selection, open_place
 from envctl.errors import ServiceNotFound, Unsupported, UsageError
 from envctl.host.registry import EnvironmentRecord
-from envctl.kinds.postgres import proof
+from envctl.kinds.contents import Resets
+from envctl.kinds.postgres import proof as postgres_proof
 from envctl.kinds.postgres.data import Databases, connection_to, own_name
 from envctl.kinds.postgres.databases import lent, slots
-from envctl.kinds.postgres.databases.lent import Lent
 from envctl.kinds.postgres.resets.baseline_swap import baseline_name
 from envctl.kinds.postgres.resets.resetter import Resetter
 from envctl.kinds.postgres.resets.tracking import instrument
+from envctl.kinds.redis import baseline
+from envctl.kinds.redis import proof as redis_proof
 from envctl.model import Connection, ResetReport
 
-_KIND = "postgres"
+_POSTGRES, _REDIS = "postgres", "redis"
 _COPY_LIMIT_S = 600.0
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"
 _OWN_SUFFIX = r"_(w\d+(_t\d+)?|template\d*|baseline|new_.*)(_spare\d|_old)?"
@@ -38,7 +43,7 @@ def create(
     Args:
         selection: Which environment.
         name: Its name; None for one that nobody else has.
-        service: Which Postgres; None for the first.
+        service: Which Postgres or Redis; None for the first Postgres.
         replace: Whether one of that name which was made here goes first.
 
     Raises:
@@ -51,13 +56,17 @@ def create(
     place = open_place(selection)
     found = place.required()
     base = _proven(found, service)
+    if base.kind == _REDIS:
+        return Numbers(place, found, base).create(name, *_maker(place, found), replace=replace)
     if name is None:
         name = own_name(base.database or "", f"_{os.urandom(4).hex()}")
     _check_name(name, base)
     databases = Databases(base, _COPY_LIMIT_S, stays=True)
     try:
         _sweep(place, databases)
-        return lent.create(databases, source(place, base, databases), name, _note(place, found), replace=replace)
+        return lent.create(
+            databases, source(place, base, databases), name, lent.note(*_maker(place, found)), replace=replace
+        )
     finally:
         databases.close()
 
@@ -69,8 +78,10 @@ def drop(selection: Selection, names: Sequence[str], *, service: str | None = No
         NotOurs: One of them was not made here.
         EnvctlError: There is no such environment or service, or they could not be removed.
     """
-    base = _proven(open_place(selection).required(), service)
-    return lent.drop(Databases(base), tuple(names))
+    place = open_place(selection)
+    found = place.required()
+    base = _proven(found, service)
+    return Numbers(place, found, base).drop(names) if base.kind == _REDIS else lent.drop(Databases(base), tuple(names))
 
 
 class Resetting:
@@ -78,15 +89,18 @@ class Resetting:
 
     Args:
         selection: Which environment.
-        service: Which Postgres; None for the first.
+        service: Which Postgres or Redis; None for the first Postgres, or whichever is named with a database.
 
     Raises:
         EnvctlError: There is no such environment or service.
     """
 
     def __init__(self, selection: Selection, *, service: str | None = None) -> None:
-        self._base = _proven(open_place(selection).required(), service)
-        self._resetters: dict[str, Resetter] = {}
+        self._place = open_place(selection)
+        self._found, self._service = self._place.required(), service
+        self._resetters: dict[tuple[str | None, str], Resets] = {}
+        if service:
+            _service(self._found, service)
 
     def __enter__(self) -> Resetting:
         return self
@@ -95,66 +109,111 @@ class Resetting:
         for resetter in self._resetters.values():
             resetter.close()
 
-    def reset(self, name: str) -> ResetReport:
+    def reset(self, name: str, *, service: str | None = None) -> ResetReport:
         """Put one back.
 
+        Args:
+            name: The database.
+            service: Of which service; None for the one that is meant otherwise.
+
         Raises:
+            ServiceNotFound: There is no such service.
             NotOurs: It was not made here.
             DataFailed: It is not there, or it could not be done; nothing was changed.
         """
-        if name not in self._resetters:
-            lent.check_ours(Databases(self._base), name, "reset")
-            self._resetters[name] = Resetter(connection_to(self._base, name))
-        return self._resetters[name].reset()
+        which = (service or self._service, name)
+        if which not in self._resetters:
+            self._resetters[which] = self._resetter(*which)
+        return self._resetters[which].reset()
+
+    def _resetter(self, service: str | None, name: str) -> Resets:
+        base = _proven(self._found, service)
+        if base.kind == _REDIS:
+            return baseline.Resetter(Numbers(self._place, self._found, base).find(name))
+        lent.check_ours(Databases(base), name, "reset")
+        return Resetter(connection_to(base, name))
 
 
-def lent_out(selection: Selection, *, service: str | None = None) -> list[Lent]:
-    """The databases that envctl has made beside the environment's own. Raises EnvctlError."""
-    return lent.known(Databases(postgres(open_place(selection).required(), service)))
+class Listed(NamedTuple):
+    """A database that was made here.
+
+    Attributes:
+        service: Of which service.
+        name: Its name.
+        database: How its URL names it: of Redis, its number.
+        made_for: What for, in words.
+        session: The session it was made in, or "".
+        size_bytes: What it takes on disk; None where that is not known.
+        connections: How many sessions it has; None where that is not known.
+    """
+
+    service: str
+    name: str
+    database: str
+    made_for: str
+    session: str
+    size_bytes: int | None = None
+    connections: int | None = None
 
 
-def postgres(found: EnvironmentRecord, service: str | None) -> Connection:
-    """The Postgres that is meant.
+def lent_out(selection: Selection, *, service: str | None = None) -> list[Listed]:
+    """The databases that envctl has made beside the environment's own, of one service or of all. Raises EnvctlError."""
+    place = open_place(selection)
+    found = place.required()
+    chosen = [_service(found, service)] if service else record.connections(found).values()
+    listed: list[Listed] = []
+    for base in chosen:
+        if base.kind == _POSTGRES:
+            listed += [Listed(base.service, one.name, one.name, *one[1:]) for one in lent.known(Databases(base))]
+        elif base.kind == _REDIS:
+            for number, own in Numbers(place, found, base).all():
+                listed.append(Listed(base.service, number.name, own.database or "", number.made_for, number.session))
+    return listed
+
+
+def _service(found: EnvironmentRecord, service: str | None) -> Connection:
+    """The service that is meant.
 
     Args:
         found: The environment.
-        service: Its name, or None for the first one.
+        service: Its name, or a kind for the first of that; None for the first Postgres.
 
     Raises:
         ServiceNotFound: There is none.
         Unsupported: The service is of another kind.
     """
     known = record.connections(found)
-    wanted = known.get(service) if service else next((one for one in known.values() if one.kind == _KIND), None)
+    kind = service or _POSTGRES
+    wanted = known.get(kind) or next((one for one in known.values() if one.kind == kind), None)
     if wanted is None:
-        what = f'service "{service}"' if service else f"service of kind {_KIND}"
+        what = f"service of kind {kind}" if kind in (_POSTGRES, _REDIS) else f'service "{service}"'
         cause = f"its services are: {', '.join(known)}"
         raise ServiceNotFound(f"environment {found.identity.name} has no {what}", cause=cause)
-    if wanted.kind != _KIND:
-        message = f'service "{wanted.service}" is of kind {wanted.kind}, and only Postgres has databases to be made'
-        raise Unsupported(message, fix=[f"name one of kind {_KIND}, or leave --service out"])
+    if wanted.kind not in (_POSTGRES, _REDIS):
+        message = f'service "{wanted.service}" is of kind {wanted.kind}, and has no databases to be made'
+        raise Unsupported(message, fix=["name a Postgres or a Redis, or leave --service out"])
     return wanted
 
 
 def _proven(found: EnvironmentRecord, service: str | None) -> Connection:
-    """As `postgres`, whose server has proven to be the environment's own. Raises ForeignServer, too."""
-    base = postgres(found, service)
-    proof.prove(base)
+    """As `_service`, whose server has proven to be the environment's own. Raises ForeignServer, too."""
+    base = _service(found, service)
+    (redis_proof if base.kind == _REDIS else postgres_proof).prove(base)
     return base
 
 
 def source(place: Place, base: Connection, databases: Databases) -> Callable[[str], object]:
     """What makes a database of a name: a clone of the baseline where there is one, else a copy of what is there now."""
-    baseline = baseline_name(base.database or "")
-    if databases.exists(baseline):
-        return partial(databases.clone, baseline)
+    sealed = baseline_name(base.database or "")
+    if databases.exists(sealed):
+        return partial(databases.clone, sealed)
 
     def ask(command: Sequence[str]) -> tuple[int, str]:
         return inside.answer(place, base.service, command, _COPY_LIMIT_S)
 
     def copied(name: str) -> None:
         # So that it can be put back; where only a whole copy would do, there has to be a baseline by then.
-        instrument(databases.make_template(name, ask), baseline, "auto")
+        instrument(databases.make_template(name, ask), sealed, "auto")
 
     return copied
 
@@ -193,11 +252,11 @@ def _check_name(name: str, base: Connection) -> None:
         )
 
 
-def _note(place: Place, found: EnvironmentRecord) -> str:
-    """For whom: where the caller is in a session of the environment, for that."""
+def _maker(place: Place, found: EnvironmentRecord) -> tuple[str, str]:
+    """For whom, in words, and in which session: where the caller is in one of the environment, for that."""
     own = place.selection.environ.get(SESSION_VARIABLE, "")
-    mine = (lent.note(str(one), own) for one in found.sessions if one.id == own)
-    return next(mine, lent.note("envctl db create"))
+    mine = ((str(one), own) for one in found.sessions if one.id == own)
+    return next(mine, ("envctl db create", ""))
 
 
 def _sweep(place: Place, databases: Databases) -> None:

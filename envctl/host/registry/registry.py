@@ -11,15 +11,16 @@ from typing import Any, Literal, overload
 from envctl.errors import EnvironmentNotFound, NotOurs
 from envctl.host import branches, lifetime, owner, reserve
 from envctl.host.registry import ports, records, store, subnets
+from envctl.host.registry.lending import Lending
 from envctl.host.registry.records import EnvironmentRecord
-from envctl.host.registry.using import Using, begin
+from envctl.host.registry.using import begin
 from envctl.model import LOOPBACK, EnvironmentState, Identity, SessionRequest, Stack
 from envctl.plan import naming
 
 _KEEP_PORTS_S = 30 * 24 * 3600.0
 
 
-class Registry(Using):
+class Registry(Lending):
     """The registry of one state directory. Each method is one short transaction.
 
     Every method can raise CannotWrite (disk full, read-only, access denied), Busy (locked for 15 s) and StateDamaged

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
-VERSION = 3
+VERSION = 4
 
 APPLICATION_ID = 0x656E7663  # "envc": tells our file from any other SQLite file
 
@@ -150,7 +150,21 @@ INSERT INTO sessions SELECT * FROM sessions_before;
 DROP TABLE sessions_before;
 """
 
-MIGRATIONS: Mapping[int, str] = {0: _TABLES, 1: _SESSIONS, 2: _DIRTY}
+# Numbers that were given away beside those of sessions, such as those of Redis databases: no slot is one of them.
+_LENT = """
+CREATE TABLE lent_numbers (
+  environment TEXT NOT NULL REFERENCES environments (name) ON DELETE CASCADE,
+  service TEXT NOT NULL,
+  number INTEGER NOT NULL CHECK (number > 0),
+  name TEXT NOT NULL,
+  made_for TEXT NOT NULL,
+  session TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (environment, service, number),
+  UNIQUE (environment, service, name)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: Mapping[int, str] = {0: _TABLES, 1: _SESSIONS, 2: _DIRTY, 3: _LENT}
 """Version → the statements that make it the next version. Version 0 is an empty file."""
 
 

@@ -209,7 +209,9 @@ def begin(
     """Writes down a session, within a transaction, with the smallest slot that is free; again does nothing."""
     if any(session.id == request.id for session in environment.sessions):
         return
-    taken = {session.slot for session in environment.sessions}
+    query = "SELECT number FROM lent_numbers WHERE environment = ?"
+    lent = {row["number"] for row in connection.execute(query, (environment.identity.name,))}
+    taken = {session.slot for session in environment.sessions} | lent
     slot = next(number for number in range(1, len(taken) + 2) if number not in taken)
     owned = request.owner
     connection.execute(

@@ -280,3 +280,26 @@ def test_a_registry_of_version_2_keeps_its_sessions(tmp_path: Path) -> None:
         registry.set_state(now(registry).identity.name, EnvironmentState.DIRTY)
         registry.forget(now(registry).identity.name)
         assert registry.find_session("first") is None
+
+
+# -- numbers that are lent --------------------------------------------------------------------------------------------
+
+
+def test_a_number_is_of_one_user_alone(registry: Registry) -> None:
+    """What is lent is no session's slot, nor the other way round; it is free with its session's end, or given back."""
+    name = made_for(registry, request()).identity.name
+
+    def lend(called: str | None, session: str = "") -> int:
+        return registry.lend(name, "redis", 3, name=called, made_for="a test", session=session)[0].number
+
+    assert [lend("a", "first"), lend("a"), lend(None)] == [3, 3, 2]
+    with pytest.raises(LookupError):
+        lend("b")
+    registry.attach(identity().key, request("second"))
+    assert ids(registry) == {"first": 1, "second": 4}
+    registry.end_session("first")
+    assert [lend("b"), lend("c")] == [3, 1]
+    registry.give_back(name, "redis", 2)
+    assert [(one.number, one.name) for one in registry.lent(name, "redis")] == [(3, "b"), (1, "c")]
+    registry.forget(name)
+    assert registry.lent(name, "redis") == []

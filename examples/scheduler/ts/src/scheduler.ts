@@ -26,14 +26,11 @@ interface ScheduleRow {
 export class Scheduler {
   readonly #database: ClientBase;
   readonly #store: RedisClientType;
-  readonly #prefix: string;
   readonly #announce: Announce;
 
-  /** `prefix` goes before each key in Redis. */
-  constructor(database: ClientBase, store: RedisClientType, prefix = "", announce: Announce = async () => {}) {
+  constructor(database: ClientBase, store: RedisClientType, announce: Announce = async () => {}) {
     this.#database = database;
     this.#store = store;
-    this.#prefix = prefix;
     this.#announce = announce;
   }
 
@@ -54,7 +51,7 @@ export class Scheduler {
         "INSERT INTO run_steps (run_id, step_id) SELECT $1, id FROM steps WHERE version_id = $2",
         [run, version],
       );
-      await this.#store.rPush(`${this.#prefix}queue:${queue}`, `run:${run}`);
+      await this.#store.rPush(`queue:${queue}`, `run:${run}`);
       await this.#publish(run, "run.queued");
       return run;
     });
@@ -62,7 +59,7 @@ export class Scheduler {
 
   /** The run that has waited longest, which runs now. */
   async take(queue: string): Promise<number | undefined> {
-    const taken = await this.#store.lPop(`${this.#prefix}queue:${queue}`);
+    const taken = await this.#store.lPop(`queue:${queue}`);
     if (taken === null) {
       return undefined;
     }
@@ -92,7 +89,7 @@ export class Scheduler {
         "INSERT INTO schedule_pauses (schedule_id, during, reason) VALUES ($1, tstzrange(now(), NULL), $2)",
         [id, reason],
       );
-      await this.#store.zRem(`${this.#prefix}due`, name);
+      await this.#store.zRem("due", name);
     });
   }
 
@@ -114,7 +111,7 @@ export class Scheduler {
   async #publish(run: number, kind: string): Promise<void> {
     const insert = "INSERT INTO events (run_id, kind) VALUES ($1, $2) RETURNING id::integer AS event";
     const { event } = await this.#one<{ event: number }>(insert, [run, kind]);
-    await this.#store.xAdd(`${this.#prefix}news`, "*", { kind, run: String(run) });
+    await this.#store.xAdd("news", "*", { kind, run: String(run) });
     await this.#announce({ event, kind, run });
   }
 

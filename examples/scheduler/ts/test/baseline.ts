@@ -1,5 +1,5 @@
 import type { ClientBase } from "pg";
-import type { Keys } from "./keys.ts";
+import type { RedisClientType } from "redis";
 
 /** What the migrations and fixtures bring: how every test finds the data, whatever ran before it. */
 export const BASELINE = {
@@ -35,16 +35,16 @@ const NUMBERS = `
     FROM schedules JOIN workflows ON workflows.id = workflow_id WHERE schedules.name = 'schedule-1'`;
 
 /** The same of what is there now. */
-export async function found(database: ClientBase, keys: Keys): Promise<Partial<typeof BASELINE>> {
+export async function found(database: ClientBase, store: RedisClientType): Promise<Partial<typeof BASELINE>> {
   const { run_statistics: _, ...tables } = await contentsOf(database);
   const { rows } = await database.query(NUMBERS);
   return {
     tables: Object.keys(tables).length,
     rows: Object.values(tables).reduce((rows, { count }) => rows + count, 0),
     ...rows[0],
-    keys: await keys.names(),
-    waiting: await keys.store.lRange(keys.name("queue:default"), 0, -1),
-    news: await keys.store.xLen(keys.name("news")),
+    keys: (await store.keys("*")).sort(),
+    waiting: await store.lRange("queue:default", 0, -1),
+    news: await store.xLen("news"),
   };
 }
 

@@ -1,24 +1,23 @@
-import { workerDatabase, workerNumber } from "envctl/worker";
+import { workerDatabase, workerRedis } from "envctl/worker";
 import { Client, type ClientBase } from "pg";
 import { createClient, type RedisClientType } from "redis";
 import { test as base, expect } from "vitest";
 import { Scheduler } from "../src/scheduler.ts";
 import { BASELINE, contentsOf, found } from "./baseline.ts";
-import { Keys } from "./keys.ts";
 
 interface Fixtures {
-  /** A connection to this worker's database; one for all tests of a file. */
+  /** Connections to this worker's databases; one for all tests of a file. */
   $file: { connection: Client; redis: RedisClientType };
   $test: {
     /** The same, and the database is as the migrations and fixtures made it. */
     database: ClientBase;
-    /** This worker's keys in Redis, as the fixtures made them. */
-    keys: Keys;
+    /** The same of Redis. */
+    store: RedisClientType;
     scheduler: Scheduler;
   };
 }
 
-const own = await workerDatabase(); // a copy of what was seeded, for this worker alone
+const [own, ownRedis] = await Promise.all([workerDatabase(), workerRedis()]); // what was seeded, for this worker alone
 let seen: Awaited<ReturnType<typeof contentsOf>> | undefined;
 
 export const test = base.extend<Fixtures>({
@@ -33,28 +32,26 @@ export const test = base.extend<Fixtures>({
   ],
   redis: [
     async ({}, use) => {
-      const client: RedisClientType = createClient({ url: variable("REDIS_URL") });
+      const client: RedisClientType = createClient({ url: ownRedis.url });
       await client.connect();
       await use(client);
-      await new Keys(client, workerNumber()).clear();
       client.destroy();
     },
     { scope: "file" },
   ],
-  keys: async ({ redis }, use) => {
-    const keys = new Keys(redis, workerNumber());
-    await keys.reset();
-    await use(keys);
+  store: async ({ redis }, use) => {
+    await ownRedis.reset();
+    await use(redis);
   },
-  database: async ({ connection, keys }, use) => {
+  database: async ({ connection, store }, use) => {
     await own.reset(); // milliseconds, and the connection stays
-    expect(await found(connection, keys)).toEqual(BASELINE);
+    expect(await found(connection, store)).toEqual(BASELINE);
     const contents = await contentsOf(connection);
     expect(contents).toEqual((seen ??= contents)); // to the last row
     await use(connection);
   },
-  scheduler: async ({ database, keys }, use) => {
-    await use(new Scheduler(database, keys.store, keys.prefix));
+  scheduler: async ({ database, store }, use) => {
+    await use(new Scheduler(database, store));
   },
 });
 

@@ -1,3 +1,4 @@
+import { workerNumber } from "envctl/worker";
 import { expect, onTestFinished } from "vitest";
 import { Channel } from "../src/channel.ts";
 import { Scheduler } from "../src/scheduler.ts";
@@ -52,29 +53,30 @@ test("truncated runs are numbered anew if asked", async ({ scheduler, database }
   expect(await scheduler.trigger("schedule-1")).toBe(1);
 });
 
-test("what waits in Redis may be lost", async ({ scheduler, keys }) => {
-  await keys.clear();
+test("what waits in Redis may be lost", async ({ scheduler, store }) => {
+  await store.flushDb();
 
   expect(await scheduler.take("default")).toBeUndefined();
-  expect(await keys.names()).toEqual([]);
+  expect(await store.dbSize()).toBe(0);
 });
 
-test("there is one leader, for an hour", async ({ keys }) => {
-  expect(await keys.store.set(keys.name("leader"), "worker-2", { condition: "NX" })).toBeNull();
-  expect(await keys.store.ttl(keys.name("leader"))).toBeGreaterThan(3000);
+test("there is one leader, for an hour", async ({ store }) => {
+  expect(await store.set("leader", "worker-2", { condition: "NX" })).toBeNull();
+  expect(await store.ttl("leader")).toBeGreaterThan(3000);
 
-  await keys.store.del(keys.name("leader"));
-  expect(await keys.store.set(keys.name("leader"), "worker-2", { condition: "NX" })).toBe("OK");
+  await store.del("leader");
+  expect(await store.set("leader", "worker-2", { condition: "NX" })).toBe("OK");
 });
 
-test("who listens hears of runs, in their order", async ({ database, keys }) => {
+test("who listens hears of runs, in their order", async ({ database, store }) => {
+  const channel = `worker${workerNumber()}.runs`; // all workers use one server
   const [teller, listener] = await Promise.all([
-    Channel.connect(variable("WS_URL"), keys.name("runs")),
-    Channel.connect(variable("WS_URL"), keys.name("runs")),
+    Channel.connect(variable("WS_URL"), channel),
+    Channel.connect(variable("WS_URL"), channel),
   ]);
   onTestFinished(() => [teller, listener].forEach((channel) => channel.close()));
   await listener.listen();
-  const scheduler = new Scheduler(database, keys.store, keys.prefix, (message) => teller.tell(message));
+  const scheduler = new Scheduler(database, store, (message) => teller.tell(message));
 
   const run = await scheduler.trigger("schedule-1");
   await scheduler.end(99, "cancelled");

@@ -2,7 +2,7 @@ import { describe, expect } from "vitest";
 import { Refused } from "../src/scheduler.ts";
 import { one, test } from "./fixtures.ts";
 
-test("a schedule that is triggered has its workflow run", async ({ scheduler, database, keys }) => {
+test("a schedule that is triggered has its workflow run", async ({ scheduler, database, store }) => {
   expect(await scheduler.trigger("schedule-1")).toBe(101);
 
   expect(await one(database, "SELECT state, input FROM runs WHERE id = 101")).toEqual({
@@ -10,7 +10,7 @@ test("a schedule that is triggered has its workflow run", async ({ scheduler, da
     input: { source: "schedule-1" },
   });
   expect(await one(database, "SELECT count(*)::integer AS steps FROM run_steps WHERE run_id = 101")).toEqual({ steps: 4 });
-  expect(await keys.store.lRange(keys.name("queue:default"), 0, -1)).toEqual(["run:100", "run:101"]);
+  expect(await store.lRange("queue:default", 0, -1)).toEqual(["run:100", "run:101"]);
 });
 
 test("runs are numbered", async ({ scheduler }) => {
@@ -28,11 +28,11 @@ describe("what is refused", () => {
     expect(await one(database, "SELECT max(id)::integer AS run FROM runs")).toEqual({ run: 100 });
   });
 
-  test("a pause during a pause", async ({ scheduler, keys }) => {
+  test("a pause during a pause", async ({ scheduler, store }) => {
     await scheduler.pause("schedule-1", "repairs");
     await expect(scheduler.pause("schedule-1", "more repairs")).rejects.toThrow(/schedule_pauses/);
 
-    expect(await keys.store.zScore(keys.name("due"), "schedule-1")).toBeNull();
+    expect(await store.zScore("due", "schedule-1")).toBeNull();
   });
 });
 
