@@ -21,6 +21,8 @@ from envctl.plan.processes import is_process
 if TYPE_CHECKING:
     from envctl.engines.base import Engine, Survey
 
+_ANY_VERSION = "25.0"
+
 
 def facts_for(
     place: Place,
@@ -66,6 +68,39 @@ def own_images(place: Place, services: Sequence[str]) -> dict[str, str]:
     """The reference of each service's image, without any data in it; for kinds that bring no image of their own."""
     facts = Facts(place.identity(), Stack("", "", "", ""), Capabilities(""), assets={})
     return {name: own_image(place.spec.services[name], facts) for name in services}
+
+
+def runs(place: Place, engine: Engine, services: Sequence[str]) -> dict[str, str]:
+    """What runs each service: the id of its image ("" where that is absent), or its program and version.
+
+    Args:
+        place: Where we stand.
+        engine: The engine.
+        services: Which.
+    """
+    capabilities = engine.capabilities(_ANY_VERSION)  # what is asked for here depends on no version
+    if not capabilities.containers:
+        programs = engine.programs(place.spec)
+        found = {name: programs[place.spec.services[name].kind] for name in services}
+        return {name: f"{one.name} {one.version} {one.folder}" for name, one in found.items()}
+    references = own_images(place, services)
+    built = {name: place.spec.services[name].build for name in services}
+    ids = engine.image_ids([reference for name, reference in references.items() if not built[name]])
+    return {name: one.fingerprint if (one := built[name]) else ids[references[name]] for name in services}
+
+
+def moved(place: Place, engine: Engine, origin: Provenance) -> bool:
+    """Whether what a service runs on is another one now than its prepared data was made with.
+
+    An image's name may have been given to another image since; one that is gone is no other.
+
+    Args:
+        place: Where we stand.
+        engine: The engine.
+        origin: Where the data comes from.
+    """
+    now = runs(place, engine, list(origin.sources)) if origin.sources else {}
+    return any(found not in ("", origin.made_with.get(name)) for name, found in now.items())
 
 
 def unclaimed(place: Place, engine: Engine) -> EnvironmentRecord:

@@ -32,7 +32,7 @@ def confirmed(place: Place, found: EnvironmentRecord, engine: Engine, survey: Su
     if place.other_engine(found) or not _covers(found.stack, place.spec):
         return None
     origin = provenance.unchanged(place.spec, found)
-    if origin is None:
+    if origin is None or gather.moved(place, engine, origin):
         return None
     capabilities = engine.capabilities(str(found.details["engine_version"]))
     facts = gather.facts_for(place, found, found.stack, capabilities, survey, engine, origin)

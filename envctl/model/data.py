@@ -51,10 +51,12 @@ class Prepared(NamedTuple):
     Attributes:
         key: Digest of everything that shaped it.
         source: Reference of the image that holds it, or, for a process, absolute path of the packed folder.
+        made_with: The id of the image, or the program, that ran the service when it was made; "" where not known.
     """
 
     key: str
     source: str
+    made_with: str = ""
 
 
 class ResetReport(NamedTuple):

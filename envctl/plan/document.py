@@ -244,7 +244,7 @@ def _service_labels(service: ServiceSpec, rendered: Mapping[str, Any], facts: Fa
     parts = digest.aspects({**whole, "configs": [rendered.get("configs"), files]} if files else whole)
     prepared = facts.prepared.get(service.name)
     if prepared:
-        parts["data"] = prepared.key
+        parts |= {"data": prepared.key, "image id": prepared.made_with}
     own = {
         "service": service.name,
         "kind": service.kind,

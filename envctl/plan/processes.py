@@ -93,7 +93,8 @@ def _native(
     made |= named | {"data": data, "inputs": assets.digest, "inherits": False}
     prepared = facts.prepared.get(service.name)
     # The service that makes prepared data has no source yet: it begins with nothing, as others do.
-    return made | ({"prepared": prepared._asdict()} if data and prepared and prepared.source else {})
+    started = {"key": prepared.key, "source": prepared.source} if prepared and prepared.source else None
+    return made | ({"prepared": started} if data and started else {})
 
 
 def _reach(spec: EnvironmentSpec, facts: Facts) -> dict[str, Connection]:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from envctl.model import EnvironmentSpec
     from envctl.report import EnvironmentReport, Progress
 
-_ANY_VERSION = "25.0"
 _MOST_NAMED = 5
 _NOT_YET = "envctl-prepared:new"  # in a plan that is only shown: what starts from it is defined as it will be
 _FIRST, _AGAIN = "the first of this project", "made again"
@@ -84,7 +83,8 @@ def planned(place: Place) -> tuple[Provenance, str]:
     services = data_key.wants(spec) if provenance.is_shaped(spec) else []
     if not services or not _stands_alone(spec, services):
         return provenance.NOWHERE, ""
-    if found is not None and (known := provenance.unchanged(spec, found)):
+    known = provenance.unchanged(spec, found) if found is not None else None
+    if found is not None and known and not gather.moved(place, place.engine(found, planning=True), known):
         return known, ""
     return _Preparation(place, found, services, 0, Silent()).planned()
 
@@ -152,7 +152,7 @@ class _Preparation:
         made_with = self._made_with()
         if not self._place.wishes.fresh and (known := self._known(made_with)):
             return known, ""
-        return Provenance(sources=dict.fromkeys(self._services, _NOT_YET)), self._cause(made_with)
+        return Provenance("", made_with, dict.fromkeys(self._services, _NOT_YET)), self._cause(made_with)
 
     def clear(self) -> None:
         """Remove what no snapshot knows any more. Housekeeping: no failure of it is told."""
@@ -170,7 +170,7 @@ class _Preparation:
 
     def _made_with(self) -> dict[str, str]:
         """What runs each service here: the id of its image, or its program; "" for an image that is still to be had."""
-        return runs(self._place, self._engine, self._services)
+        return gather.runs(self._place, self._engine, self._services)
 
     def _known(self, made_with: Mapping[str, str]) -> Provenance | None:
         if not all(made_with.values()):
@@ -264,25 +264,6 @@ class _Preparation:
         )
         self._store.seal(snapshot)
         return snapshot
-
-
-def runs(place: Place, engine: Engine, services: Sequence[str]) -> dict[str, str]:
-    """What runs each service: the id of its image ("" where that is absent), or its program and version.
-
-    Args:
-        place: Where we stand.
-        engine: The engine.
-        services: Which.
-    """
-    capabilities = engine.capabilities(_ANY_VERSION)  # what is asked for here depends on no version
-    if not capabilities.containers:
-        programs = engine.programs(place.spec)
-        found = {name: programs[place.spec.services[name].kind] for name in services}
-        return {name: f"{one.name} {one.version} {one.folder}" for name, one in found.items()}
-    references = gather.own_images(place, services)
-    built = {name: place.spec.services[name].build for name in services}
-    ids = engine.image_ids([reference for name, reference in references.items() if not built[name]])
-    return {name: one.fingerprint if (one := built[name]) else ids[references[name]] for name in services}
 
 
 def _is_there(engine: Engine, snapshot: Snapshot) -> bool:

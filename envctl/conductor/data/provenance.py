@@ -30,7 +30,7 @@ class Provenance(NamedTuple):
     @property
     def prepared(self) -> dict[str, Prepared]:
         """As the planner may know it."""
-        return {service: Prepared(self.key, source) for service, source in self.sources.items()}
+        return {name: Prepared(self.key, source, self.made_with.get(name, "")) for name, source in self.sources.items()}
 
     def as_details(self) -> dict[str, Any]:
         """As a record holds it; nothing where no data was shaped."""

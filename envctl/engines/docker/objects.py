@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from envctl.engines.docker import cli
+from envctl.engines.docker.direct import Question
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.engines.docker.states import STATES
+from envctl.host import clock
 from envctl.model import Observed, ObservedService, ServiceState, Stack
 from envctl.plan.labels import LABEL_PREFIX
 
@@ -167,25 +169,27 @@ def published(endpoint: Endpoint, stack_id: str) -> dict[int, str]:
 
 def image_ids(endpoint: Endpoint, references: Iterable[str]) -> dict[str, str]:
     """The id of each image, "" for one that the engine has not."""
-    calls = {
-        reference: cli.start(endpoint, ["image", "inspect", "--format", "{{.Id}}", reference], doing="look at images")
-        for reference in dict.fromkeys(references)
-    }
+    questions: dict[str, Question] = {}
     try:
-        return {reference: _id(call) for reference, call in calls.items()}
-    except BaseException:
-        for call in calls.values():
-            call.end()
-        raise
+        for reference in dict.fromkeys(references):
+            questions[reference] = Question(endpoint, f"/images/{reference}/json")
+        deadline_s = clock.monotonic_s() + cli.CALL_LIMIT_S
+        return {reference: _id(*question.answer(deadline_s)) for reference, question in questions.items()}
+    finally:
+        for question in questions.values():
+            question.end()
 
 
-def _id(call: cli.Call) -> str:
+def _id(fine: bool, text: str) -> str:  # noqa: FBT001 - as `Question.answer` gives it
+    from envctl.engines.docker.failures import classify
     from envctl.errors import ImageAbsent
 
-    try:
-        return call.answer().strip()
-    except ImageAbsent:
-        return ""
+    if fine:
+        return str(json.loads(text)["Id"])
+    error = classify(text, doing="look at images")
+    if not isinstance(error, ImageAbsent):
+        raise error
+    return ""
 
 
 def _tolerant(endpoint: Endpoint, arguments: Sequence[str], doing: str, *, limit_s: float) -> None:

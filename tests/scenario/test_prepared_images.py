@@ -1,0 +1,49 @@
+"""Prepared data and the images that run it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import prepared_images
+import pytest
+import redis
+from harness import Project
+
+SEEDED = "services: {redis: {image: '%s', seed: keys.json}}\n"
+
+
+@pytest.fixture
+def tag(project: Project) -> Iterator[str]:
+    """A name of our own for images; it and the images of the prepared data go at the end."""
+    project.environ["ENVCTL_CACHE_DIR"] = str(project.folder / "cache")
+    name = f"envctl-test-{project.mark}:8"
+    yield name
+    project.run("down", "--all")
+    prepared_images.remove([*prepared_images.of_session(project.folder), name])
+
+
+def test_a_name_that_was_given_to_another_image_is_noticed(project: Project, tag: str) -> None:
+    """An `up` of what runs on prepared data sees that its image's name means another image now, and says so."""
+    project.docker("tag", "redis:8", tag)
+    project.write("keys.json", '{"a": "1"}')
+    project.config(SEEDED % tag)
+    project.up()
+    before = project.instances()
+    project.up()
+    assert project.instances() == before
+    project.docker("tag", "redis:7", tag)
+    plan = project.run("up", "--dry-run", check=True).out
+    assert re.findall(r"(?:prepare|start) +redis +(.*)", plan) == ["redis image changed", "changed: data, image id"]
+    changed = project.run("up", check=True)
+    assert "redis image changed" in changed.err
+    report = project.up()
+    with redis.Redis.from_url(report["services"]["redis"]["url"], decode_responses=True) as link:
+        assert (link.get("a"), link.info("server")["redis_version"].split(".")[0]) == ("1", "7")
+    project.docker("tag", "redis:8", tag)
+    plan = project.run("up", "--dry-run", check=True).out
+    assert re.findall(r"(prepare|start) +redis +(.*)", plan) == [("start", "changed: data, image id")]
+    project.docker("image", "rm", tag)
+    before = project.instances()
+    project.up()
+    assert project.instances() == before, "what cannot be compared is left alone"
