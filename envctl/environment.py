@@ -139,6 +139,8 @@ def render(selection: Selection, *, inline_secrets: bool = False) -> str:
 def recorded(selection: Selection, *, dirty_too: bool = False) -> EnvironmentReport:
     """The environment as it was recorded when it became ready; asks no engine.
 
+    Inside a worker of `envctl run --workers`, where no other environment is named, with the worker's own data.
+
     Args:
         selection: Which environment.
         dirty_too: Whether it may be one whose data was left half changed: to look into it, not to run tests on it.
@@ -147,12 +149,18 @@ def recorded(selection: Selection, *, dirty_too: bool = False) -> EnvironmentRep
         EnvironmentNotFound: It was never ready, or is gone.
         DataDirty: Its data was left half changed, or is being changed.
     """
-    found = open_place(selection).required()
+    place = open_place(selection)
+    found = place.required()
     if found.state is EnvironmentState.DIRTY and not dirty_too:
         from envctl.conductor.data import dirty
 
         dirty.refuse(found)
-    return record.report(found)
+    report = record.report(found)
+    if place.around is None:
+        return report
+    from envctl.conductor import handed
+
+    return handed.as_handed(place, found, report)
 
 
 def status(selection: Selection) -> EnvironmentReport:

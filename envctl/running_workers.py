@@ -117,6 +117,7 @@ class WorkersRun(Run):
         except EnvctlError as error:  # who gets their slots next removes it
             progress.note(f"data of the workers could not be removed: {error.cause or error.message}")
         finally:
+            self._workers.forget()
             for worker in self._workers.all:
                 environment.end_session(self._selection.environ, worker.session.id)
 

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("session", "seeding"),
     ("removing",),
     ("bringup", "teardown", "rendering", "unchanged"),
-    ("gather", "target", "dirty", "freshness"),
+    ("gather", "target", "dirty", "freshness", "handed"),
     ("place",),
     ("reaching", "record", "provenance", "repair", "sweeping", "gone", "orphans"),
     ("conductor",),

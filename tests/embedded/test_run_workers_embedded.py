@@ -38,6 +38,37 @@ def databases(project: Project) -> list[str]:
     return project.run("psql", "-Atc", query, check=True).out.split()
 
 
+INSIDE = """
+import json, os, subprocess
+def ask(*words):
+    told = subprocess.run([*os.environ["envctl"].split(), *words], stdout=subprocess.PIPE, text=True, check=True)
+    return told.stdout.strip()
+variables = json.loads(ask("env", "--format", "json"))
+print(json.dumps({
+    "others": sorted(name for name, value in variables.items() if os.environ[name] != value),
+    "missing": sorted({"ENVCTL_WORKER", "ENVCTL_CHANNEL_PREFIX", "TEST_DB"} - variables.keys()),
+    "urls": [ask("url", "postgres") == os.environ["DATABASE_URL"], ask("url", "redis") == os.environ["REDIS_URL"]],
+    "psql": ask("psql", "-Atc", "SELECT current_database()") == os.environ["PGDATABASE"],
+    "redis-cli": [ask("redis-cli", "set", "mine", "1"), ask("redis-cli", "-n", "0", "dbsize")],
+    "named": ask("--name", "other", "url", "redis").rpartition("/")[2],
+}), flush=True)
+"""
+
+
+def test_envctl_inside_a_worker_means_its_own_data(shop: Project) -> None:
+    """`env`, `url`, `psql` and `redis-cli` answer with the worker's own; a named environment is meant as such."""
+    shop.config("services: {redis: {}}")
+    shop.up("--name", "other")
+    shop.config(BOTH)
+    shop.up()
+    shop.environ["envctl"] = " ".join(shop.command)
+    told = lines(shop.run("run", "--workers", "2", "--", sys.executable, "-c", INSIDE, check=True).out)
+    expected = {"others": [], "missing": [], "urls": [True, True], "psql": True, "redis-cli": ["OK", "0"], "named": "0"}
+    assert [json.loads(text) for (text,) in told.values()] == [expected] * 2
+    assert shop.run("url", "redis", check=True).out.strip().endswith("/0")
+    assert not list(shop.state.rglob("workers/*.json"))
+
+
 def test_each_worker_has_data_of_its_own(shop: Project) -> None:
     """Every variable that leads to data leads to its own, which holds what the environment's does; then it is gone."""
     shop.up()

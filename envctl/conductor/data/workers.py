@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from envctl.conductor import inside, record, session
+from envctl.conductor import handed, inside, record, session
 from envctl.conductor.place import SESSION_VARIABLE, Place
 from envctl.host import owner
 from envctl.kinds.postgres.data import Databases
@@ -59,6 +59,7 @@ class Workers:
         Raises:
             DataFailed: It could not be made.
             EnvironmentNotFound: The environment was removed meanwhile.
+            CannotWrite: What they are handed cannot be written down.
         """
         for number in range(1, self._count + 1):
             request = SessionRequest(f"{self._run.id}.{number}", f"envctl run, worker {number}", owner.current())
@@ -77,6 +78,15 @@ class Workers:
             worker._replace(own=mine, variables=self._variables(worker, mine))
             for worker, mine in zip(self.all, own, strict=True)
         ]
+        name = self._found.identity.name
+        handed.forget(self._place, name, handed.left(self._place, self._place.required()))
+        for worker in self.all:
+            known = {key: value for key, value in worker.variables.items() if key != SESSION_VARIABLE}
+            handed.write(self._place, name, worker.session.id, worker.own, known)
+
+    def forget(self) -> None:
+        """Remove what is written down of them. Never fails."""
+        handed.forget(self._place, self._found.identity.name, [worker.session.id for worker in self.all])
 
     def remove(self) -> None:
         """Remove their data. Raises DataFailed."""
