@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import typing as _typing
-
-if _typing.TYPE_CHECKING:
+TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, whose import takes 10 ms
+if TYPE_CHECKING:
     from envctl.api import Environment, up
     from envctl.errors import EnvctlError
     from envctl.kinds.postgres.transaction import rolled_back
     from envctl.kinds.websocket.data import Channels
     from envctl.model import Connection
+del TYPE_CHECKING
 
 __all__ = ["Channels", "Connection", "EnvctlError", "Environment", "__version__", "rolled_back", "up"]
 
