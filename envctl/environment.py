@@ -76,7 +76,7 @@ def _up(place: Place, progress: Progress, began_s: float) -> EnvironmentReport:
     ) as lock:
         from envctl.conductor.data import provenance
 
-        if provenance.is_shaped(place.spec):
+        if provenance.is_prepared(place.spec):
             from envctl.conductor.data.preparing import bring_up
         else:
             from envctl.conductor.creation import bring_up
@@ -117,7 +117,7 @@ def dry_run(selection: Selection) -> str:
     from envctl.conductor.data import provenance
 
     place = open_place(selection)
-    if not provenance.is_shaped(place.spec):
+    if not provenance.is_prepared(place.spec):
         return provisional.plan_text(place, provenance.NOWHERE, "")
     from envctl.conductor.data import preparing
 

@@ -21,7 +21,7 @@ from envctl.plan.processes import is_process
 if TYPE_CHECKING:
     from envctl.engines.base import Engine, Survey
 
-_ANY_VERSION = "25.0"
+_ANY_VERSION = "25.0"  # for what is asked of an engine that depends on no version
 
 
 def facts_for(
@@ -64,6 +64,11 @@ def facts_for(
     return replace(facts, images=present, observed=look.result() if look else Observed())
 
 
+def has_containers(engine: Engine) -> bool:
+    """Whether the engine runs services in containers."""
+    return engine.capabilities(_ANY_VERSION).containers
+
+
 def own_images(place: Place, services: Sequence[str]) -> dict[str, str]:
     """The reference of each service's image, without any data in it; for kinds that bring no image of their own."""
     facts = Facts(place.identity(), Stack("", "", "", ""), Capabilities(""), assets={})
@@ -78,8 +83,7 @@ def runs(place: Place, engine: Engine, services: Sequence[str]) -> dict[str, str
         engine: The engine.
         services: Which.
     """
-    capabilities = engine.capabilities(_ANY_VERSION)  # what is asked for here depends on no version
-    if not capabilities.containers:
+    if not has_containers(engine):
         programs = engine.programs(place.spec)
         found = {name: programs[place.spec.services[name].kind] for name in services}
         return {name: f"{one.name} {one.version} {one.folder}" for name, one in found.items()}

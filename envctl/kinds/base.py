@@ -58,6 +58,8 @@ class Kind:
             was prepared in another way is not used any more. 0 for a kind that remembers none.
         seeds: How the names of the files end that its `seeding.py` takes; none for those without. Here too, as reading
             a configuration is not to import what puts files into a server.
+        initialises: Whether its first start takes long, because it makes what its data will be in: worth being kept
+            also where nothing is put into it.
         resets: The ways its data can be put back, the default first; none where there is only one.
     """
 
@@ -71,6 +73,7 @@ class Kind:
     bundled: bool = False
     baseline_version: int = 0
     seeds: tuple[str, ...] = ()
+    initialises: bool = False
     resets: tuple[ResetStrategy, ...] = ()
 
     def connection(

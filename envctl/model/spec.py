@@ -195,6 +195,7 @@ class EnvironmentSpec:
         pull: When images are asked for at their registry: when they are missing, whenever they are used, or never.
         registry_mirror: Where images of Docker Hub come from instead, "mirror.example:5000/hub", or None.
         snapshots: Whether prepared data is kept, and used by every later environment that wants the same.
+        snapshots_unseeded: Whether that is so too where nothing is migrated or seeded; never without `snapshots`.
         snapshots_max_bytes: All prepared snapshots together take no more; those used longest ago go first.
         source: Absolute path of the configuration file, or None for the default.
     """
@@ -210,5 +211,6 @@ class EnvironmentSpec:
     pull: PullPolicy = "missing"
     registry_mirror: str | None = None
     snapshots: bool = True
+    snapshots_unseeded: bool = False
     snapshots_max_bytes: int = 5 * 1024**3
     source: str | None = None

@@ -26,14 +26,15 @@ def wants(spec: EnvironmentSpec) -> list[str]:
     """The services whose data is to be prepared together, in the order of the file.
 
     All or none: a command of one service may write into another, so whatever holds data is kept from the same moment.
-    None where nothing is migrated or seeded, or snapshots are off, or what is seeded is not among them (it persists, or
-    it is a process or of a kind whose data cannot be captured): then the services are seeded directly.
+    None where snapshots are off, or what is seeded is not among them (it persists, or it is a process or of a kind
+    whose data cannot be captured): then the services are seeded directly. Where nothing is migrated or seeded, those
+    whose first start takes long, if that is to be kept too.
     """
     shaped = {service.name for service in spec.services.values() if service.migrate or service.seed}
-    if not shaped or not spec.snapshots:
-        return []
     captured = [service.name for service in spec.services.values() if _can_be_captured(service)]
-    return captured if shaped <= set(captured) else []
+    if not shaped and spec.snapshots_unseeded:
+        return [name for name in captured if kinds.get(spec.services[name].kind).initialises]
+    return captured if shaped and spec.snapshots and shaped <= set(captured) else []
 
 
 def inputs(spec: EnvironmentSpec, services: Sequence[str], made_with: Mapping[str, str]) -> dict[str, str]:

@@ -103,8 +103,12 @@ def _cause(found: ObservedService | None, rendered: Mapping[str, Any]) -> str | 
         return NOT_THERE
     labels = rendered["labels"]
     if found.digest != labels[LABEL_PREFIX + "digest"]:
-        changes = digest.differing(found.aspects, json.loads(labels[LABEL_PREFIX + "aspects"]))
-        return "changed: " + (", ".join(changes) or "definition")
+        wanted = json.loads(labels[LABEL_PREFIX + "aspects"])
+        changes = list(digest.differing(found.aspects, wanted))
+        # A new container has what its image holds: what was written since the first one began is not in there.
+        begins = "image" in rendered and "data" in wanted and "data" not in changes
+        words = "changed: " + (", ".join(changes) or "definition")
+        return f"{words}; it begins again with prepared data" if begins else words
     if found.image_moved:
         return f"image {rendered['image']} now names another image"
     if found.state is ServiceState.RUNNING:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import prepared_images
+import psycopg
 import pytest
 import redis
 from harness import Project
@@ -47,3 +48,36 @@ def test_a_name_that_was_given_to_another_image_is_noticed(project: Project, tag
     before = project.instances()
     project.up()
     assert project.instances() == before, "what cannot be compared is left alone"
+
+
+def test_what_is_unseeded_is_kept_where_that_is_wished(project: Project, tag: str) -> None:
+    """With `unseeded` the first start of a database is kept: later ones begin after it, with nothing else in them."""
+    plain = "services: {postgres: {}, redis: {}}\n"
+    project.config(plain)
+    project.up()
+    before = project.instances()
+    project.config(f"snapshots: {{unseeded: true}}\n{plain}")
+    project.up()
+    assert project.instances() == before, "what runs without a snapshot goes on without one"
+    project.run("down", check=True)
+    assert re.findall(r"(prepare|start) +(.*?) +(.*)", project.run("up", "--dry-run", check=True).out) == [
+        ("prepare", "postgres", "unseeded, the first of this project"),
+        ("start", "postgres", "not there"),
+        ("start", "redis", "not there"),
+    ]
+    first = project.up()
+    (known,) = project.run("snapshot", "ls", "--format", "json", check=True).json["snapshots"]
+    assert known["cause"] == "unseeded, the first of this project"
+    assert project.error("reset", "postgres")["code"] == "NO_BASELINE"
+    second = project.up("--branch", "other")
+    (image,) = prepared_images.of_session(project.folder)
+    used = [project.inspect("postgres")["Config"]["Image"], *project.docker("ps", "--format", "{{.Image}}").split()]
+    assert used.count(image) == 3
+    for report in (first, second):
+        with psycopg.connect(report["variables"]["DATABASE_URL"]) as connection:
+            assert connection.execute("SELECT count(*) FROM pg_class WHERE relname = 'own'").fetchone() == (0,)
+            connection.execute("CREATE TABLE own ()")
+    assert first["services"]["postgres"]["password"] != second["services"]["postgres"]["password"]
+    project.config(f"snapshots: {{unseeded: true}}\n{plain.replace('{}', '{memory: 900m}', 1)}")
+    plan = project.run("up", "--dry-run", check=True).out
+    assert re.findall(r"start +postgres +(.*)", plan) == ["changed: memory; it begins again with prepared data"]

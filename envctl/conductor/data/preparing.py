@@ -21,6 +21,7 @@ from envctl.conductor.place import Place
 from envctl.errors import Busy, DataFailed, EnvctlError, Interrupted
 from envctl.host import clock
 from envctl.host.prepared import Snapshot, Store
+from envctl.model import EnvironmentState
 from envctl.plan import data_key, references
 from envctl.report import Silent
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 5
 _NOT_YET = "envctl-prepared:new"  # in a plan that is only shown: what starts from it is defined as it will be
-_FIRST, _AGAIN = "the first of this project", "made again"
+_FIRST, _AGAIN, _UNSEEDED = "the first of this project", "made again", "unseeded"
 
 
 def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, began_s: float) -> EnvironmentReport:
@@ -43,13 +44,12 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
         MigrationFailed, SeedFailed: The data could not be made; the environment is as it was before.
         EnvctlError: As there.
     """
-    spec = place.spec
-    if not provenance.is_shaped(spec):
-        return creation.bring_up(place, lock, budget_s, progress, began_s)
-    services = data_key.wants(spec)
-    if not services or not _stands_alone(spec, services):
-        return inplace.bring_up(place, lock, budget_s, progress, began_s)
-    preparation = _Preparation(place, creation.stays(place), services, budget_s, progress)
+    found = creation.stays(place)
+    services = _prepared(place, found)
+    if not services:
+        way = inplace.bring_up if provenance.is_shaped(place.spec) else creation.bring_up
+        return way(place, lock, budget_s, progress, began_s)
+    preparation = _Preparation(place, found, services, budget_s, progress)
     report = _started(preparation, place, lock, budget_s, progress, began_s)
     if place.wishes.fresh:  # what ran on the data that was there before is gone only now
         preparation.clear()
@@ -80,13 +80,32 @@ def planned(place: Place) -> tuple[Provenance, str]:
         place: Where we stand.
     """
     spec, found = place.spec, place.find()
-    services = data_key.wants(spec) if provenance.is_shaped(spec) else []
-    if not services or not _stands_alone(spec, services):
+    services = _prepared(place, found)
+    if not services:
         return provenance.NOWHERE, ""
     known = provenance.unchanged(spec, found) if found is not None else None
     if found is not None and known and not gather.moved(place, place.engine(found, planning=True), known):
         return known, ""
     return _Preparation(place, found, services, 0, Silent()).planned()
+
+
+def _prepared(place: Place, found: EnvironmentRecord | None) -> list[str]:
+    """The services that start from prepared data; none where all data is made in its place."""
+    services = data_key.wants(place.spec)
+    if not _stands_alone(place.spec, services):
+        return []
+    return services if provenance.is_shaped(place.spec) or _begins_so(place, found) else []
+
+
+def _begins_so(place: Place, found: EnvironmentRecord | None) -> bool:
+    """Whether what begins with nothing is to begin from what was kept of that.
+
+    Not what runs without it: its data would go. Not in CI, where the machine is thrown away; nor without containers,
+    where every cluster begins so.
+    """
+    if found is not None and found.details and not provenance.recorded(found).key:
+        return found.state is EnvironmentState.DOWN
+    return not place.checkout.ci and gather.has_containers(place.engine(found, planning=True))
 
 
 def _stands_alone(spec: EnvironmentSpec, services: Sequence[str]) -> bool:
@@ -191,7 +210,8 @@ class _Preparation:
         self._progress.note(f"preparing data: {cause}")
         place, services, label = self._place, self._services, f"{orphans.MAKER}{provisional[:8]}"
         with maker(place, self._engine, services, label, self._budget_s, self._progress) as (own, report):
-            shaping.shape(place.spec, own, report, services, self._progress)
+            if provenance.is_shaped(place.spec):
+                shaping.shape(place.spec, own, report, services, self._progress)
             shaping.settle(report, services)
             self._check_inputs()
             made_with = self._made_with()
@@ -220,7 +240,7 @@ class _Preparation:
             return "--fresh"
         before = self._store.newest_like(self._project, self._engine.name, self._engine.address)
         if before is None:
-            return _FIRST
+            return _FIRST if provenance.is_shaped(self._place.spec) else f"{_UNSEEDED}, {_FIRST}"
         return ", ".join(data_key.differing(before.inputs, self._inputs(made_with))) or _AGAIN
 
     @property

@@ -52,11 +52,18 @@ def is_shaped(spec: EnvironmentSpec) -> bool:
     return any(service.migrate or service.seed for service in spec.services.values())
 
 
+def is_prepared(spec: EnvironmentSpec) -> bool:
+    """Whether services may start from data: what is put into them, or what was kept of their first start."""
+    return spec.snapshots_unseeded or is_shaped(spec)
+
+
 def unchanged(spec: EnvironmentSpec, found: EnvironmentRecord) -> Provenance | None:
     """What is written down, if the configuration still asks for the same data; else None. Asks no engine."""
     before = recorded(found)
-    if not is_shaped(spec):
+    if not is_prepared(spec):
         return None if before.key else NOWHERE
+    if not before.key and not is_shaped(spec):
+        return NOWHERE  # what began without a snapshot goes on without one
     return before if before.key and before.key == _key(spec, before.made_with, found.stack.endpoint) else None
 
 

@@ -18,6 +18,7 @@ from envctl.model import DataCommand, EnvironmentSpec, ResetStrategy, SeedFile, 
 from envctl.plan.units import size_bytes
 
 MIN_SNAPSHOTS = 16 * 1024**2
+_SNAPSHOT_KEYS = ("max_size", "unseeded")
 
 _max_size = converted(size_bytes, low=MIN_SNAPSHOTS, limits="at least 16m; snapshots: false keeps none")
 
@@ -47,15 +48,16 @@ def _reset(fields: Fields, kind: Kind) -> ResetStrategy | None:
     return cast("ResetStrategy | None", fields.read("reset", one_of(kind.resets)))
 
 
-def snapshots(node: Node, path: str, context: Context) -> tuple[bool, int | None]:
-    """Whether prepared data is kept, and how much of it at most, where that is said."""
+def snapshots(node: Node, path: str, context: Context) -> tuple[bool, bool, int | None]:
+    """Whether prepared data is kept, whether that of unseeded services is too, and, where said, how much at most."""
     if not isinstance(node, MapNode):
-        return boolean(node, path, context) is not False, None
+        return boolean(node, path, context) is not False, False, None
     for key, (key_node, _) in node.items.items():
-        if key != "max_size":
-            hint = did_you_mean(key, ["max_size"]) or "known: max_size; snapshots: false keeps none"
-            context.report.add(key_node, path, f"unknown key {shown(key)}", hint)
-    return True, Fields(node, path, context).read("max_size", _max_size)
+        if key not in _SNAPSHOT_KEYS:
+            known = f"known: {', '.join(_SNAPSHOT_KEYS)}; snapshots: false keeps none"
+            context.report.add(key_node, path, f"unknown key {shown(key)}", did_you_mean(key, _SNAPSHOT_KEYS) or known)
+    fields = Fields(node, path, context)
+    return True, fields.read("unseeded", boolean) is True, fields.read("max_size", _max_size)
 
 
 def changed_since(spec: EnvironmentSpec, root: Path, environ: Mapping[str, str]) -> list[str]:

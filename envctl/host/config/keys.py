@@ -182,8 +182,13 @@ TOP: Mapping[str, Key] = {
         {"anyOf": [matching(MIRROR), {"const": ""}]},
     ),
     "snapshots": Key(
-        "Whether migrated and seeded data is kept for later environments; true, or max_size of all together (5g).",
-        {"anyOf": [or_variable({"type": "boolean"}), closed({"max_size": matching(SIZE)})]},
+        "Whether migrated and seeded data is kept for later ones; true, or max_size of all (5g), or unseeded too.",
+        {
+            "anyOf": [
+                or_variable({"type": "boolean"}),
+                closed({"max_size": matching(SIZE), "unseeded": or_variable({"type": "boolean"})}),
+            ]
+        },
     ),
     "engine_options": Key(
         "Which programs of this machine the embedded engine runs, instead of those it brings.",

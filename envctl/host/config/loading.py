@@ -100,7 +100,7 @@ def _environment(root: Node | None, context: Context) -> EnvironmentSpec:
         if key not in TOP and not key.startswith("x-"):  # `x-…` holds anchors, as in Compose
             context.report.add(node, "", f"unknown key {shown(key)}", unknown_hint(key, TOP))
     fields = Fields(top, "", context)
-    keep, most = fields.read("snapshots", _snapshots) or (True, None)
+    kept, unseeded, most = fields.read("snapshots", _snapshots) or (True, False, None)
     spec = EnvironmentSpec(
         services=_services(fields),
         project=fields.read("name", _project),
@@ -112,7 +112,8 @@ def _environment(root: Node | None, context: Context) -> EnvironmentSpec:
         engine_options=fields.read("engine_options", _engine_options) or {},
         pull=cast(PullPolicy, fields.read("pull", _pull) or "missing"),
         registry_mirror=fields.read("registry_mirror", _mirror),
-        snapshots=keep,
+        snapshots=kept,
+        snapshots_unseeded=unseeded,
         snapshots_max_bytes=most or SNAPSHOTS_MAX_BYTES,
         source=str(context.report.file),
     )
@@ -142,7 +143,7 @@ def _services(fields: Fields) -> Mapping[str, ServiceSpec]:
     return dependencies.with_defaults(result, said)
 
 
-def _snapshots(node: Node, path: str, context: Context) -> tuple[bool, int | None]:
+def _snapshots(node: Node, path: str, context: Context) -> tuple[bool, bool, int | None]:
     from envctl.host.config.data import snapshots
 
     return snapshots(node, path, context)

@@ -42,6 +42,7 @@ class Postgres(Kind):
     baseline_version = 1
     memory_bytes = 1024**3
     seeds = (".sql", ".csv")
+    initialises = True
     resets = ("auto", "tables", "template")
 
     def connection(

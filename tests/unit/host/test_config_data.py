@@ -271,18 +271,21 @@ FIVE = 5 * 1024**3
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("name: a", (True, FIVE)),
-        ("snapshots: true", (True, FIVE)),
-        ("snapshots: false", (False, FIVE)),
-        ("snapshots: '${S:-false}'", (False, FIVE)),
-        ("snapshots: {}", (True, FIVE)),
-        ("snapshots: {max_size: 1.5g}", (True, FIVE * 3 // 10)),
+        ("name: a", (True, False, FIVE)),
+        ("snapshots: true", (True, False, FIVE)),
+        ("snapshots: false", (False, False, FIVE)),
+        ("snapshots: '${S:-false}'", (False, False, FIVE)),
+        ("snapshots: {}", (True, False, FIVE)),
+        ("snapshots: {max_size: 1.5g}", (True, False, FIVE * 3 // 10)),
+        ("snapshots: {unseeded: true}", (True, True, FIVE)),
+        ("snapshots: {unseeded: '${S:-true}', max_size: 5g}", (True, True, FIVE)),
+        ("snapshots: {unseeded: false}", (True, False, FIVE)),
     ],
 )
-def test_snapshots_may_be_bounded_or_off(tree: Path, text: str, expected: tuple[bool, int]) -> None:
-    """They are on, and hold at most 5 GiB, where nothing else is said."""
+def test_snapshots_may_be_bounded_or_off(tree: Path, text: str, expected: tuple[bool, bool, int]) -> None:
+    """They are on, not of what is unseeded, and hold at most 5 GiB, where nothing else is said."""
     found = spec(tree, text)
-    assert (found.snapshots, found.snapshots_max_bytes) == expected
+    assert (found.snapshots, found.snapshots_unseeded, found.snapshots_max_bytes) == expected
 
 
 @pytest.mark.parametrize(
@@ -291,6 +294,8 @@ def test_snapshots_may_be_bounded_or_off(tree: Path, text: str, expected: tuple[
         ("snapshots: off", "must be true or false", ""),
         ("snapshots: {maxsize: 5g}", "unknown key", 'did you mean "max_size"?'),
         ("snapshots: {enabled: false}", "unknown key", "snapshots: false"),
+        ("snapshots: {unseed: true}", "unknown key", 'did you mean "unseeded"?'),
+        ("snapshots: {unseeded: sometimes}", "must be true or false", ""),
         ("snapshots: {max_size: 5}", "must be text", '"5"'),
         ("snapshots: {max_size: big}", "is not a size", ""),
         ("snapshots: {max_size: 1m}", "out of range", "at least 16m"),

@@ -138,6 +138,10 @@ WANTED: list[tuple[Callable[[], EnvironmentSpec], list[str]]] = [
     (lambda: spec(seed=()), ["postgres", "redis"]),
     (lambda: spec(seed=(), migrate=None), []),
     (lambda: replace(spec(), snapshots=False), []),
+    (lambda: replace(spec(), snapshots_unseeded=True), ["postgres", "redis"]),
+    (lambda: replace(spec(seed=(), migrate=None), snapshots_unseeded=True), ["postgres"]),
+    (lambda: replace(spec(seed=(), migrate=None, persist=True), snapshots_unseeded=True), []),
+    (lambda: replace(spec(persist=True), snapshots_unseeded=True), []),
     (lambda: spec(persist=True), []),
     (lambda: spec(process=ProcessSpec(("a",), "/src/a")), []),
     (lambda: _with(spec(), cache=PERSISTENT), ["postgres", "redis"]),
@@ -149,5 +153,8 @@ WANTED: list[tuple[Callable[[], EnvironmentSpec], list[str]]] = [
 
 @pytest.mark.parametrize(("environment", "services"), WANTED)
 def test_what_is_prepared(environment: Callable[[], EnvironmentSpec], services: list[str]) -> None:
-    """All services that hold data, where one is shaped and all that are shaped can be captured; else none."""
+    """All services that hold data, where one is shaped and all that are shaped can be captured; else none.
+
+    Where nothing is shaped and what is unseeded is kept too, those whose first start takes long.
+    """
     assert wants(environment()) == services
