@@ -14,12 +14,11 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
 from envctl.errors import Busy, CannotWrite, EnvctlError, Interrupted
-from envctl.host import clock, files, locks, owner, paths
+from envctl.host import clock, files, locks, owner, paths, seals
 from envctl.host.copy import spread
 from envctl.model import Owner
 
@@ -79,28 +78,12 @@ def _opened(folder: Path) -> int | None:
         fd = os.open(folder / _CONTENT, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (OSError, ValueError):
         return None
-    if not _is_whole(fd, seal):
+    if not isinstance(seal, dict) or not seals.fits(fd, seal):
         os.close(fd)
         return None
     with suppress(OSError):  # a cache that can only be read
         os.utime(folder / _COMPLETE)
     return fd
-
-
-def _is_whole(fd: int, seal: object) -> bool:
-    """Whether the content is what was sealed; its bytes are only looked at where its time has changed."""
-    found = os.fstat(fd)
-    if not isinstance(seal, dict) or seal.get("size") != found.st_size:
-        return False
-    return seal.get("mtime_ns") == found.st_mtime_ns or seal.get("sha256") == _digest(fd)
-
-
-def _digest(fd: int) -> str:
-    digest, offset = sha256(), 0
-    while block := os.pread(fd, 1 << 20, offset):
-        digest.update(block)
-        offset += len(block)
-    return digest.hexdigest()
 
 
 # -- making ------------------------------------------------------------------------------------------------------------
@@ -146,11 +129,9 @@ def _make_entry(folder: Path, make: Make) -> int | None:
 def _seal(folder: Path, temporary: Path, file: BinaryIO) -> int:
     """Give the content its name, and say last that it is whole."""
     file.flush()
-    os.fsync(file.fileno())
+    seal = seals.of(file.fileno())
     (folder / _COMPLETE).unlink(missing_ok=True)
     temporary.replace(folder / _CONTENT)
-    found = os.fstat(file.fileno())
-    seal = {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": _digest(file.fileno())}
     files.write_atomic(folder / _COMPLETE, json.dumps(seal))
     return os.dup(file.fileno())
 

@@ -1,4 +1,7 @@
-"""The marks of prepared snapshots: a snapshot without one, with a damaged one, or with files that differ, is none."""
+"""What says that files are whole: a seal of each, and the marks of prepared snapshots.
+
+A snapshot without a mark, with a damaged one, or with files that differ, is none.
+"""
 
 from __future__ import annotations
 
@@ -68,32 +71,42 @@ def seal(path: Path) -> dict[str, Any]:
     """What the file is, once all of it is on the disk. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
-        found = os.fstat(fd)
-        return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": _digest(fd)}
+        return of(fd)
     finally:
         os.close(fd)
 
 
 def is_whole(path: Path, seal: Mapping[str, Any]) -> bool:
-    """Whether the file is what was sealed; its bytes are looked at only where its time differs: a restored cache."""
+    """Whether the file is what was sealed."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or seal.get("size") != found.st_size:
-            return False
-        if seal.get("mtime_ns") == found.st_mtime_ns:
-            return True
-        if seal.get("sha256") != _digest(fd):
-            return False
-        with suppress(OSError):
-            os.utime(fd, ns=(found.st_atime_ns, seal["mtime_ns"]))
-        return True
+        return fits(fd, seal)
     finally:
         os.close(fd)
+
+
+def of(fd: int) -> dict[str, Any]:
+    """The seal of an open file, once all of it is on the disk. Raises OSError."""
+    os.fsync(fd)
+    found = os.fstat(fd)
+    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": _digest(fd)}
+
+
+def fits(fd: int, seal: Mapping[str, Any]) -> bool:
+    """Whether an open file is what was sealed; its bytes are read only where its time differs: a restored cache."""
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or seal.get("size") != found.st_size:
+        return False
+    if seal.get("mtime_ns") == found.st_mtime_ns:
+        return True
+    if seal.get("sha256") != _digest(fd):
+        return False
+    with suppress(OSError, TypeError):  # a cache that can only be read; a time that is none
+        os.utime(fd, ns=(found.st_atime_ns, seal["mtime_ns"]))
+    return True
 
 
 def _digest(fd: int) -> str:

@@ -196,13 +196,16 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: Callable[[Path], 
 
 
 def test_a_cache_that_was_carried_elsewhere(tmp_path: Path) -> None:
-    """Other times with the same bytes, as after a restore by a CI system, do no harm."""
+    """Other times with the same bytes, as after a restore by a CI system, do no harm; the bytes are read once for it."""
     make = Maker()
     get(tmp_path / "cache", make, tmp_path)
-    os.utime(tmp_path / "cache/things/key/content", (1, 1))
+    content = tmp_path / "cache/things/key/content"
+    before = content.stat().st_mtime_ns
+    os.utime(content, (1, 1))
 
     assert get(tmp_path / "cache", make, tmp_path) == CONTENT
     assert make.count == 1
+    assert content.stat().st_mtime_ns == before
 
 
 # -- no cache ---------------------------------------------------------------------------------------------------------
