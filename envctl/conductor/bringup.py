@@ -247,6 +247,7 @@ class BringUp:
         found = self.place.registry.find(name=identity.name)
         if found is None:
             raise self.place.not_found()
+        dirty.mark(self.place, found)
         return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envctl.conductor import record
-from envctl.conductor.data import dirty, provenance
+from envctl.conductor.data import dirty, marker, provenance
 from envctl.conductor.place import Place
 from envctl.errors import EnvctlError, Interrupted, Leftovers, ServiceNotFound, ServiceNotReady
 from envctl.host import files, heartbeat, paths
@@ -49,7 +49,10 @@ def remove(
             subject={"environment": name},
             state="the rest is gone; the environment's name and ports stay reserved",
         )
-    files.remove_tree(paths.environment_dir(state, name), below=state)
+    if done.kept and dirty.is_dirty(found):
+        _remove_files(state, name, keep=marker.NAME)
+    else:
+        files.remove_tree(paths.environment_dir(state, name), below=state)
     if done.kept:
         details = {**dirty.kept(found), **provenance.recorded(found).as_details()}  # its data stays
         registry.set_state(name, EnvironmentState.DOWN, details=details)
@@ -109,7 +112,7 @@ def _settle(place: Place, found: EnvironmentRecord, engine: Engine, *, keep: boo
             return "kept as it is (--keep-failed); remove it with: envctl down"
         return "the environment was there before and is kept; envctl up tries again, envctl down removes it"
     place.registry.mark_removing(name)
-    _remove_files(place, name)
+    _remove_files(place.state, name, keep=_FAILED)
     ports = len((place.registry.find(name=name) or found).stack.ports)
     done = engine.remove(found.stack, place.registry.registry_id, purge=False, settled=False)
     if done.left:
@@ -122,13 +125,13 @@ def _settle(place: Place, found: EnvironmentRecord, engine: Engine, *, keep: boo
     return f"rolled back: {_counted(done, ports)} (--keep-failed keeps them)" if done.counts else "nothing was created"
 
 
-def _remove_files(place: Place, name: str) -> None:
-    """The environment's files, except the logs that were kept of what failed."""
-    folder = place.folder(name)
+def _remove_files(state: Path, name: str, *, keep: str) -> None:
+    """The environment's files, except one: the logs that were kept of what failed, or that its data is dirty."""
+    folder = paths.environment_dir(state, name)
     for entry in folder.iterdir() if folder.is_dir() else ():
-        if entry.name != _FAILED:
-            files.remove_tree(entry, below=place.state)
-    with suppress(OSError):  # it holds kept logs
+        if entry.name != keep:
+            files.remove_tree(entry, below=state)
+    with suppress(OSError):  # it holds what is kept
         folder.rmdir()
 
 

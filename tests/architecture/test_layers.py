@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gather", "target", "dirty", "freshness", "handed"),
     ("place",),
     ("reaching", "record", "provenance", "repair", "sweeping", "gone", "orphans"),
+    ("marker",),
     ("conductor",),
     ("engines",),
     ("kinds.probe",),

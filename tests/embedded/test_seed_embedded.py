@@ -82,6 +82,23 @@ def test_a_seed_that_stops_half_way_leaves_the_data_dirty(project: Project) -> N
     assert not (project.root / "done").exists()
 
 
+def test_a_lost_registry_does_not_make_the_data_clean(project: Project) -> None:
+    """Data that was half changed when the registry was lost is refused still, until it is put right; then it is not."""
+    seeded(project)
+    project.write("db/more.sh", "exit 3\n")
+    assert "dirty" in project.error("seed", "postgres")["state"]
+    before, refused = project.instances(), project.error("up")
+    assert refused["code"] == "DATA_DIRTY"
+    (project.state / "registry.db").unlink()
+    assert project.error("up") == refused
+    project.run("reset", check=True)
+    assert (state(project), names(project)) == ("ready", ["Anna"])
+    (project.state / "registry.db").unlink()
+    project.write("db/more.sh", "true\n")
+    project.up()
+    assert (state(project), project.instances()) == ("ready", before)
+
+
 PROGRAM = """
 import envctl
 with envctl.up() as env:

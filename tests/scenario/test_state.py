@@ -288,6 +288,22 @@ def test_lost_registry_keeps_persistent_data(project: Project) -> None:
     project.assert_nothing_left()
 
 
+def test_lost_registry_keeps_data_dirty(project: Project) -> None:
+    """What was left half changed is refused after the registry was lost, also while only its data is there."""
+    steps = "[{command: 'true', inputs: []}, {command: test ! -e fail, inputs: []}]"
+    project.config(f"services:\n  redis: {{persist: true, seed: {steps}}}\n")
+    project.up()
+    project.write("fail", "")
+    assert project.error("seed")["code"] == "SEED_FAILED"
+    _delete(project.state)
+    assert project.error("up")["code"] == "DATA_DIRTY"
+    project.run("down", check=True)
+    _delete(project.state)
+    assert project.error("up")["code"] == "DATA_DIRTY"
+    project.run("down", "--purge", check=True)
+    project.assert_nothing_left()
+
+
 def test_registry_lost_while_up_runs(project: Project) -> None:
     """Deleting the registry in the middle of an `up` harms neither that `up`'s end nor the next command."""
     project.config(REDIS)

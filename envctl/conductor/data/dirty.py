@@ -1,17 +1,21 @@
 """The state `dirty`: something changes an environment's data, and until it has ended nobody may rely on it.
 
 It is written down before the first change and taken back after the last. Who is killed in between leaves it behind, so
-that no command takes half of a restore for the data that tests expect. All of it under the environment's lock.
+that no command takes half of a restore for the data that tests expect. A file says the same (see `marker`), in case the
+registry is lost. All of it under the environment's lock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from envctl import kinds
 from envctl.conductor import record
+from envctl.conductor.data import marker
+from envctl.conductor.data.marker import KEY
 from envctl.errors import DataDirty, DataFailed, EnvctlError
 from envctl.host import clock, owner
 from envctl.host.signals import shielded
@@ -20,8 +24,6 @@ from envctl.model import EnvironmentState, Owner
 if TYPE_CHECKING:
     from envctl.conductor.place import Place
     from envctl.host.registry import EnvironmentRecord
-
-_KEY = "dirty"
 
 
 class Change:
@@ -58,8 +60,9 @@ def while_changing(
     before = set(_services(found)) - concerned
     change = Change()
     change.nothing_changed()  # as long as the block has not begun
-    details = {**found.details, _KEY: _note(doing, concerned | before)}
+    details = {**found.details, KEY: _note(doing, concerned | before)}
     try:
+        marker.write(place.state, name, found.stack.id, details)
         place.registry.set_state(name, EnvironmentState.DIRTY, details=details)
         change.nothing_changed(certain=False)
         yield change
@@ -67,14 +70,25 @@ def while_changing(
         if change.is_harmless:
             with shielded():
                 place.registry.set_state(name, found.state, details=found.details)
+                mark(place, found)
         elif isinstance(error, EnvctlError) and not error.state:
             error.state = f"{name} is dirty: it is not used until its data is put right"
         raise
     now = place.registry.find(name=name) or found  # the block may have written down more
-    details = {key: value for key, value in now.details.items() if key != _KEY}
+    details = {key: value for key, value in now.details.items() if key != KEY}
     if before:
-        details[_KEY] = {**found.details[_KEY], "services": sorted(before)}
-    place.registry.set_state(name, EnvironmentState.DIRTY if before else EnvironmentState.READY, details=details)
+        details[KEY] = {**found.details[KEY], "services": sorted(before)}
+    state = EnvironmentState.DIRTY if before else EnvironmentState.READY
+    place.registry.set_state(name, state, details=details)
+    mark(place, replace(found, state=state, details=details))
+
+
+def mark(place: Place, found: EnvironmentRecord) -> None:
+    """Have the file beside the registry say what the record says. Raises CannotWrite."""
+    if is_dirty(found):
+        marker.write(place.state, found.identity.name, found.stack.id, found.details)
+    else:
+        marker.remove(place.state, found.identity.name)
 
 
 def recover(found: EnvironmentRecord) -> None:
@@ -117,7 +131,7 @@ def _services(found: EnvironmentRecord) -> Collection[str]:
 
 def is_dirty(found: EnvironmentRecord) -> bool:
     """Whether the data of the environment, or what is kept of it, was left half changed, or is being changed."""
-    return found.state is EnvironmentState.DIRTY or _KEY in found.details
+    return found.state is EnvironmentState.DIRTY or KEY in found.details
 
 
 def told(found: EnvironmentRecord) -> Mapping[str, Any]:
@@ -125,13 +139,13 @@ def told(found: EnvironmentRecord) -> Mapping[str, Any]:
 
     Data of `persist: true` services stays dirty also while the environment is down.
     """
-    note: Mapping[str, Any] = found.details.get(_KEY, {})
+    note: Mapping[str, Any] = found.details.get(KEY, {})
     return note
 
 
 def kept(found: EnvironmentRecord) -> dict[str, Any]:
     """What of the record's details must stay wherever its data does: that it is dirty."""
-    return {_KEY: found.details[_KEY]} if _KEY in found.details else {}
+    return {KEY: found.details[KEY]} if KEY in found.details else {}
 
 
 def is_under_way(found: EnvironmentRecord) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from local_server import closed_port
 
-from envctl.conductor.data import dirty
+from envctl.conductor.data import dirty, marker
 from envctl.conductor.place import Place, Selection
 from envctl.errors import DataDirty, DataFailed
 from envctl.host.registry import EnvironmentRecord, Registry
@@ -66,6 +66,30 @@ def test_what_failed_half_way_is_refused(place: Place) -> None:
     with dirty.while_changing(place, found(place), "envctl reset"):
         pass
     assert found(place).state is EnvironmentState.READY
+
+
+def marked(place: Place) -> list[str]:
+    """Whose data the file beside the registry says is dirty."""
+    now = found(place)
+    known = marker.read(place.state, now.identity.name, now.stack.id) or {"dirty": {"services": []}}
+    return list(known["dirty"]["services"])
+
+
+def test_a_file_says_the_same(place: Place) -> None:
+    """Beside the registry it is known that data is dirty, as long as it is, and of which stack."""
+    with dirty.while_changing(place, found(place), "envctl reset"):
+        assert marked(place) == ["postgres", "redis"]
+    assert marked(place) == []
+    leave_dirty(place)
+    with pytest.raises(DataFailed), dirty.while_changing(place, found(place), "envctl reset", ["redis"]) as change:
+        refused(change)
+    assert marked(place) == ["postgres", "redis"]
+    with dirty.while_changing(place, found(place), "envctl reset redis", ["redis"]):
+        pass
+    assert marked(place) == ["postgres"]
+    assert marker.read(place.state, found(place).identity.name, "another") is None
+    (place.folder(found(place).identity.name) / marker.NAME).write_text("")
+    assert marker.read(place.state, found(place).identity.name, found(place).stack.id) == {"dirty": {}}
 
 
 def test_nothing_changed(place: Place) -> None:
