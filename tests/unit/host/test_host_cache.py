@@ -196,7 +196,7 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: Callable[[Path], 
 
 
 def test_a_cache_that_was_carried_elsewhere(tmp_path: Path) -> None:
-    """Other times with the same bytes, as after a restore by a CI system, do no harm; the bytes are read once for it."""
+    """Other times with the same bytes, as after a restore by a CI system, do no harm, and cost one reading."""
     make = Maker()
     get(tmp_path / "cache", make, tmp_path)
     content = tmp_path / "cache/things/key/content"
