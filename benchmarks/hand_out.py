@@ -19,7 +19,6 @@ from urllib.parse import quote
 
 import psycopg
 
-from envctl.kinds.postgres.databases import in_place
 from envctl.kinds.postgres.databases.pool import Pool
 from envctl.model import Connection
 
@@ -39,7 +38,7 @@ class Ours:
 
     def __init__(self, known: Mapping[str, Any], name: str) -> None:
         base = Connection(**known["connection"])
-        self._pool = Pool(base, known["template"], f"{name}_t", in_place.put_back)
+        self._pool = Pool(base, known["template"], f"{name}_t")
         self._lent: dict[str, Connection] = {}
 
     def take(self) -> str:

@@ -36,12 +36,13 @@ _LISTS = frozenset(
     }
 )
 
-_NATURE = """
-SELECT datdba, datacl, datconnlimit, datallowconn, datistemplate, dattablespace,
-       (SELECT array_agg(ROW(setrole, setconfig)::text ORDER BY setrole) FROM pg_db_role_setting
-        WHERE setdatabase = oid),
-       (SELECT array_agg(gid ORDER BY gid) FROM pg_prepared_xacts WHERE database = datname)
+NATURE = """
+SELECT ROW(datdba, datacl, datconnlimit, datallowconn, datistemplate, dattablespace,
+           (SELECT array_agg(ROW(setrole, setconfig)::text ORDER BY setrole) FROM pg_db_role_setting
+            WHERE setdatabase = oid),
+           (SELECT array_agg(gid ORDER BY gid) FROM pg_prepared_xacts WHERE database = datname))::text
 FROM pg_database WHERE datname = %s"""
+"""All that is true of a database outside of it: owner, rights, settings, limits, prepared transactions."""
 
 _COMMENTED = """
 SELECT datname, description, pg_database_size(d.oid),
@@ -138,10 +139,10 @@ class Databases:
         return connection_to(self._base, new)
 
     def nature(self, name: str) -> str:
-        """All that is true of a database outside of it: owner, rights, settings, limits. Raises DataFailed."""
+        """All that is true of a database outside of it, as `NATURE` tells it. Raises DataFailed."""
         with self._session(f'look at database "{name}"') as session:
-            found = session.rows(_NATURE, name)
-        return "\n".join(str(value) for row in found for value in row)
+            ((found,),) = session.rows(NATURE, name)
+        return found or ""
 
     def describe(self, name: str, text: str) -> None:
         """Write down what a database is for, as its comment. Raises DataFailed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
@@ -12,7 +13,6 @@ from harness import eventually
 
 from envctl.errors import DataFailed
 from envctl.kinds.postgres.data import Databases, connection_to
-from envctl.kinds.postgres.databases import in_place
 from envctl.kinds.postgres.databases.pool import Pool
 from envctl.kinds.postgres.protocol.client import Client
 from envctl.kinds.postgres.resets.tracking import instrument
@@ -39,7 +39,7 @@ def template(worker_postgres: Connection) -> Iterator[str]:
 def pool_of(base: Connection, template: str) -> Iterator[Pool]:
     """A pool; nothing of it stays, neither databases nor its thread."""
     before = threading.active_count()
-    pool = Pool(base, template, f"{template}_t", in_place.put_back)
+    pool = Pool(base, template, f"{template}_t")
     try:
         yield pool
     finally:
@@ -50,6 +50,21 @@ def pool_of(base: Connection, template: str) -> Iterator[Pool]:
 def rows(database: Connection, sql: str = "SELECT name FROM items ORDER BY id") -> list[tuple[str | None, ...]]:
     with Client(database, 30.0) as client:
         return client.rows(sql)
+
+
+def one_put_back(pool: Pool) -> Connection:
+    """One that somebody else had before, with the session in it in which it was put back."""
+    for _ in range(20):
+        own = pool.take()
+        if rows(own, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()") == [("2",)]:
+            return own
+        pool.give_back(own)
+    raise AssertionError("none was used again")
+
+
+def oid(database: Connection) -> str:
+    ((found,),) = rows(database, "SELECT oid FROM pg_database WHERE datname = current_database()")
+    return found or ""
 
 
 def test_each_one_is_as_the_template_and_nobody_elses(worker_postgres: Connection, template: str) -> None:
@@ -93,6 +108,32 @@ def test_who_stays_connected_reaches_nothing(worker_postgres: Connection, templa
         for name in names:
             assert rows(connection_to(worker_postgres, name or "")) == [("a",), ("b",)]
         Databases(worker_postgres).drop(*map(str, names))
+
+
+def test_who_is_about_to_connect_reaches_nothing(worker_postgres: Connection, template: str) -> None:
+    """A session that is still being made when its database is put back ends, though no view shows it yet."""
+    with pool_of(worker_postgres, template) as pool, ThreadPoolExecutor() as beside:
+        own = pool.take()
+        same = f"SELECT 1 FROM pg_database WHERE oid = {oid(own)}"
+        late = beside.submit(psycopg.connect, own.url, options="-c post_auth_delay=3")  # in the middle of it, seconds
+        about = f"SELECT 1 FROM pg_locks WHERE locktype = 'object' AND objid = {oid(own)}"
+        assert eventually(lambda: rows(worker_postgres, about) != [])
+        pool.give_back(own)
+        names = [pool.take().database for _ in range(3)]
+        assert rows(worker_postgres, f"{same} AND datname IN ({', '.join(map(repr, names))})"), "it was put back"
+        with pytest.raises(psycopg.OperationalError):
+            late.result().execute("DELETE FROM items")
+        Databases(worker_postgres).drop(*map(str, names))
+
+
+def test_a_test_that_wants_its_database_for_itself(worker_postgres: Connection, template: str) -> None:
+    """The session in which a database was put back is in nobody's way: it can be renamed, copied and dropped."""
+    with pool_of(worker_postgres, template) as pool:
+        name = one_put_back(pool).database
+        rows(worker_postgres, f'CREATE DATABASE "{name}x" TEMPLATE "{name}"')
+        rows(worker_postgres, f'ALTER DATABASE "{name}" RENAME TO "{name}y"')
+        rows(worker_postgres, f'DROP DATABASE "{name}x"')
+        rows(worker_postgres, f'DROP DATABASE "{name}y"')
 
 
 def test_one_is_ready_before_it_is_asked_for(worker_postgres: Connection, template: str) -> None:

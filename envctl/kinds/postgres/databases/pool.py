@@ -1,7 +1,8 @@
 """Databases that are ready before they are asked for: a test gets one in the time of a look.
 
-A thread makes them, clones of one template, while tests run. What is given back is put right and used again, in a
-third of the time of a clone, under a new name: whoever still has the old one's address reaches nothing.
+While tests run, one thread makes them, clones of one template; another one puts back what is given back, so that it
+is used again, in a tenth of the time of a clone. It gets a new name: whoever still has the old one's address reaches
+nothing.
 """
 
 from __future__ import annotations
@@ -9,52 +10,53 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from contextlib import suppress
+from itertools import count
+from typing import TypeVar
 
 from envctl.errors import DataFailed
 from envctl.host import clock
 from envctl.kinds.postgres.data import Databases
+from envctl.kinds.postgres.databases.in_place import Copy
 from envctl.model import Connection
+
+_Done = TypeVar("_Done")
 
 _WAIT_LIMIT_S = 120.0
 _MOST_SPARE = 3
+_ATTEMPTS = 3
 _LARGE_S = 1.0
 """A clone that takes longer is of a large database: then no more than one is kept ready."""
-
-
-class _Ready(NamedTuple):
-    """A database that holds what the template holds; `nature` is what was true of it outside when it was new."""
-
-    connection: Connection
-    nature: str
 
 
 class Pool:
     """Databases cloned from a template, for one process.
 
-    One is kept ready from the first `take` on, and one more each time somebody had to wait, up to three.
+    One is kept ready from the first `take` on. It is one more, up to three, each time somebody had to wait because
+    others were not put back yet.
 
     Args:
         base: The environment's own database.
         template: The template's name; nobody is connected to it.
         prefix: What their names begin with; a number follows.
-        put_back: Has a clone hold again what the template holds; whether it could, if not a new one is made.
+        again: Whether what is given back is put back and used again, where that can be done; else new ones are made.
     """
 
-    def __init__(self, base: Connection, template: str, prefix: str, put_back: Callable[[Connection], bool]) -> None:
-        self._template, self._prefix, self._put_back = template, prefix, put_back
-        self._databases = Databases(base, stays=True)  # the thread's alone
+    def __init__(self, base: Connection, template: str, prefix: str, *, again: bool = True) -> None:
+        self._template, self._prefix, self._again = template, prefix, again
+        self._databases = Databases(base, stays=True)  # for the thread that makes them
         self._changed = threading.Condition()
-        self._ready: deque[_Ready] = deque()
-        self._returned: deque[_Ready] = deque()
-        self._lent: dict[str, _Ready] = {}
-        self._unsure: list[str] = []  # names of what may be there, after something failed
-        self._made = 0
+        self._ready: deque[Copy] = deque()
+        self._returned: deque[Copy] = deque()  # the first one is being put back
+        self._lent: dict[str, Copy] = {}
+        self._useless: list[str] = []  # names of what may be there, and is to go
+        self._stuck: list[str] = []  # what could not be removed: that is tried again at the end
+        self._numbers = count(1)
         self._spare, self._waiting, self._clone_s = 1, 0, 0.0
         self._failure: BaseException | None = None
         self._paused = False  # something failed while nobody waited: it is tried again when somebody does
         self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def take(self) -> Connection:
         """A database that nobody else has.
@@ -67,7 +69,7 @@ class Pool:
             if not self._ready:
                 self._wait()
             held = self._ready.popleft()
-            self._lent[held.connection.database or ""] = held
+            self._lent[held.name] = held
             self._changed.notify_all()
         return held.connection
 
@@ -79,7 +81,7 @@ class Pool:
                 self._changed.notify_all()
 
     def close(self, *, drop: bool = True) -> None:
-        """End the thread, and remove the databases that are not lent.
+        """End the threads, and remove the databases that are not lent.
 
         Args:
             drop: Whether they are removed at all; not where their server goes anyway.
@@ -90,20 +92,23 @@ class Pool:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        if self._thread:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
+        for held in (*self._ready, *self._returned, *self._lent.values()):
+            held.close()
         try:
             if drop:
-                held = [one.connection.database or "" for one in (*self._ready, *self._returned)]
-                self._drop(*held, *self._unsure)
+                held_still = [held.name for held in (*self._ready, *self._returned)]
+                self._drop(*held_still, *self._useless, *self._stuck)
         finally:
             self._databases.close()
 
     def _begin(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="envctl-pool", daemon=True)
-            self._thread.start()
-        elif not self._ready and self._clone_s < _LARGE_S:
+        if not self._threads:
+            for work in (self._make, self._put_back):
+                self._threads.append(threading.Thread(target=work, name="envctl-pool", daemon=True))
+                self._threads[-1].start()
+        elif not self._ready and not self._lacking() and self._clone_s < _LARGE_S:
             self._spare = min(self._spare + 1, _MOST_SPARE)
 
     def _wait(self) -> None:
@@ -121,78 +126,81 @@ class Pool:
                 fix=["envctl status shows whether the server answers"],
             )
 
-    # -- the thread ------------------------------------------------------------------------------------------------
+    def _next(self, due: Callable[[], object]) -> bool:
+        """Wait until something is to be done; whether it still is: not at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or due())
+            return not self._stopping
 
-    def _run(self) -> None:
-        while (work := self._next()) is not None:
+    # -- the thread that makes them --------------------------------------------------------------------------------
+
+    def _make(self) -> None:
+        while self._next(self._due):
             try:
-                made = self._done(work)
+                if self._lacking():
+                    self._clone()
+                self._tidy()
             except Exception as error:  # noqa: BLE001 - raised where somebody waits for a database
                 with self._changed:
                     self._failure = error if self._waiting else None
                     self._paused = not self._waiting
                     self._changed.notify_all()
-                continue
-            with self._changed:
-                self._ready.append(made)
-                self._changed.notify_all()
 
-    def _next(self) -> Callable[[], _Ready] | None:
-        """What is to be done next; None at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._wanted())
-            if self._stopping:
-                return None
-            if self._returned:
-                held = self._returned.popleft()
-                return lambda: self._recycled(held)
-            return self._cloned
+    def _due(self) -> bool:
+        return self._failure is None and not self._paused and (self._lacking() or bool(self._useless))
 
-    def _wanted(self) -> bool:
-        if self._failure is not None or self._paused:
-            return False
-        return bool(self._returned) or len(self._ready) < self._spare + self._waiting
+    def _lacking(self) -> bool:
+        return len(self._ready) + len(self._returned) < self._spare + self._waiting
 
-    def _done(self, work: Callable[[], _Ready]) -> _Ready:
-        """Do it; again where a test has sent our session away, with all others."""
-        for attempt in (work, self._cloned, self._cloned):
-            try:
-                return attempt()
-            except DataFailed as error:
-                self._databases.close()
-                failure = error
-        raise failure
-
-    def _cloned(self) -> _Ready:
+    def _clone(self) -> None:
         began_s = clock.monotonic_s()
-        name = self._name()
-        self._unsure.append(name)
-        made = self._databases.clone(self._template, name)
-        nature = self._databases.nature(name)
-        self._unsure.remove(name)
+        made = self._tried(self._copy)
         self._clone_s = clock.monotonic_s() - began_s
-        return _Ready(made, nature)
+        with self._changed:
+            self._ready.append(made)
+            self._changed.notify_all()
 
-    def _recycled(self, held: _Ready) -> _Ready:
-        """The same database with the template's content, under a new name; another one where it was changed outside."""
-        old, new = held.connection.database or "", self._name()
-        self._unsure += [old, new]
-        if self._databases.nature(old) == held.nature:
-            made = self._databases.rename(old, new)
-            self._unsure.remove(old)
-            if self._put_back(made):
-                self._unsure.remove(new)
-                return _Ready(made, held.nature)
-        self._drop(*self._unsure)
-        self._unsure.clear()
-        return self._cloned()
+    def _copy(self) -> Copy:
+        name = self._name()
+        try:
+            return Copy(self._databases.clone(self._template, name), self._databases.nature(name))
+        except DataFailed:
+            with self._changed:
+                self._useless.append(name)
+            raise
+
+    def _tidy(self) -> None:
+        with self._changed:
+            names, self._useless = self._useless, []
+        try:
+            self._drop(*names)
+        except DataFailed:
+            self._stuck += names
 
     def _drop(self, *names: str) -> None:
-        try:
-            self._databases.drop(*names)
-        except DataFailed:  # our session may have been sent away
-            self._databases.drop(*names)
+        self._tried(lambda: self._databases.drop(*names))
+
+    def _tried(self, act: Callable[[], _Done]) -> _Done:
+        """Do it; again where a test has sent our session away, with all others."""
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(DataFailed):
+                return act()
+        return act()
 
     def _name(self) -> str:
-        self._made += 1
-        return f"{self._prefix}{self._made}"
+        return f"{self._prefix}{next(self._numbers)}"
+
+    # -- the thread that puts them back ----------------------------------------------------------------------------
+
+    def _put_back(self) -> None:
+        while self._next(lambda: self._returned):
+            held, name = self._returned[0], self._name()
+            names = (held.name, name)
+            done = self._again and held.put_back(name)
+            with self._changed:
+                self._returned.popleft()
+                if done:
+                    self._ready.append(held)
+                else:
+                    self._useless += names
+                self._changed.notify_all()
