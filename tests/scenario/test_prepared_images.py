@@ -53,13 +53,21 @@ def test_a_name_that_was_given_to_another_image_is_noticed(project: Project, tag
 def test_what_is_unseeded_is_kept_where_that_is_wished(project: Project, tag: str) -> None:
     """With `unseeded` the first start of a database is kept: later ones begin after it, with nothing else in them."""
     plain = "services: {postgres: {}, redis: {}}\n"
+    kept, larger = f"snapshots: {{unseeded: true}}\n{plain}", plain.replace("{}", "{memory: 900m}", 1)
     project.config(plain)
-    project.up()
+    url = project.up()["variables"]["DATABASE_URL"]
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE own ()")
     before = project.instances()
-    project.config(f"snapshots: {{unseeded: true}}\n{plain}")
+    project.config(kept)
     project.up()
-    assert project.instances() == before, "what runs without a snapshot goes on without one"
+    assert project.instances() == before
+    project.config(f"snapshots: {{unseeded: true}}\n{larger}")
+    project.up()
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT FROM own")  # what began without a snapshot goes on without one, with its data
     project.run("down", check=True)
+    project.config(kept)
     assert re.findall(r"(prepare|start) +(.*?) +(.*)", project.run("up", "--dry-run", check=True).out) == [
         ("prepare", "postgres", "unseeded, the first of this project"),
         ("start", "postgres", "not there"),
@@ -78,6 +86,6 @@ def test_what_is_unseeded_is_kept_where_that_is_wished(project: Project, tag: st
             assert connection.execute("SELECT count(*) FROM pg_class WHERE relname = 'own'").fetchone() == (0,)
             connection.execute("CREATE TABLE own ()")
     assert first["services"]["postgres"]["password"] != second["services"]["postgres"]["password"]
-    project.config(f"snapshots: {{unseeded: true}}\n{plain.replace('{}', '{memory: 900m}', 1)}")
+    project.config(f"snapshots: {{unseeded: true}}\n{larger}")
     plan = project.run("up", "--dry-run", check=True).out
     assert re.findall(r"start +postgres +(.*)", plan) == ["changed: memory; it begins again with prepared data"]
