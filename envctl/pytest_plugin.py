@@ -17,12 +17,14 @@ from envctl.fixtures.hooks import (  # noqa: F401 - pytest looks for them here
     FAILED,
     FRESH,
     LOGS,
+    note_resets,
     pytest_addoption,
     pytest_configure_node,
     pytest_report_header,
     pytest_runtest_makereport,
     pytest_sessionfinish,
     pytest_terminal_summary,
+    pytest_testnodedown,
     run_of,
 )
 
@@ -184,8 +186,7 @@ def _envctl_databases(
         databases.start()
     yield databases
     with _told():
-        if line := databases.end():
-            request.config.stash.setdefault(CLOSING, []).append(line)
+        note_resets(request.config, databases.end())
 
 
 @pytest.fixture(scope="session")

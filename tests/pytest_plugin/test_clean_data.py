@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from pytest_runs import MakeTests
 
@@ -71,8 +73,10 @@ def test_each_test_begins_with_what_was_seeded(make_tests: MakeTests, workers: l
     assert run.code == 0, run.out
     assert all(run.values("url"))
     assert len(set(run.values("fresh"))) == 4
+    told = re.findall(r"^clean_postgres: (\d+) by tables(?:, (\d+) by template)?, ", run.out, re.MULTILINE)
+    assert [sum(map(int, filter(None, counts))) for counts in told] == [4], "all of them, told once"
     if not workers:
-        assert "clean_postgres: 3 by tables, 1 by template" in run.out
+        assert told == [("3", "1")]
     query = "SELECT datname FROM pg_database WHERE datname LIKE 'app%' ORDER BY 1"
     left = tests.project.run("psql", "-Atc", query, check=True).out.split()
     assert left == ["app", "app_baseline"], "what workers and tests had is gone"
