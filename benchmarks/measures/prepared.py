@@ -1,6 +1,7 @@
 """`up` from data that was prepared once, beside Docker Compose alone, and with the same migrations and seeds after it.
 
-The project is examples/scheduler without its WebSocket server: 40 tables, 1,200 rows, and keys of Redis.
+The project is examples/scheduler without its WebSocket server: 40 tables, 1,200 rows, and keys of Redis. Another one
+has the three services of the default, into which nothing is put.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import redis
 
 from benchmarks import schema
-from benchmarks.cycles import Cycle, Found, beside, row
+from benchmarks.cycles import Cycle, Found, beside, compose, row
 from benchmarks.figures import Budget, Row, contest
 from benchmarks.options import Options
 from benchmarks.process import BenchmarkError, run
@@ -39,6 +40,7 @@ services:
   redis:
     seed: fixtures/redis.json
 """
+_UNSEEDED = "snapshots: {unseeded: true}\nservices: {postgres: {}, redis: {}, websocket: {}}\n"
 _TABLES = """
 SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
 WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'envctl') ORDER BY 1
@@ -55,7 +57,18 @@ def measure(place: Sandbox, options: Options) -> list[Row]:
     theirs: dict[str, Cycle] = {_ALONE: partial(_compose, peer)} if peer else {}
     later = contest(options.runs, {**{name: partial(_later, one) for name, one in projects.items()}, **theirs})
     first = contest(options.slow_runs, {**{name: partial(_first, one) for name, one in projects.items()}, **theirs})
-    return [one for engine in projects for one in _rows(engine, later, first)]
+    unseeded = [_unseeded(place, options)] if place.docker else []
+    return [*(one for engine in projects for one in _rows(engine, later, first)), *unseeded]
+
+
+def _unseeded(place: Sandbox, options: Options) -> Row:
+    """What the first start of a database costs, and no more when that was kept."""
+    project, peer = place.project(f"{_FAMILY}-unseeded", engine="compose"), place.peer(f"{_FAMILY}-unseeded")
+    (project.root / "envctl.yaml").write_text(_UNSEEDED, encoding="utf-8")
+    _later(project)
+    found = contest(options.runs, {"compose": partial(_later, project), _ALONE: compose(peer)})
+    told = row(_FAMILY, "compose: up, three services, unseeded, from prepared data", "ms")
+    return beside(found, "up", "compose", _ALONE, told)
 
 
 def _project(place: Sandbox, engine: str) -> EnvctlProject:
