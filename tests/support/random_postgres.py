@@ -142,6 +142,7 @@ def build(link: psycopg.Connection[Any], wanted: list[Table]) -> World:
         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
             $$BEGIN INSERT INTO public.log VALUES (TG_OP); RETURN COALESCE(NEW, OLD); END$$;
         CREATE SEQUENCE alone INCREMENT 5 CACHE 3; CREATE SEQUENCE started; SELECT nextval('started');
+        CREATE SEQUENCE away; SELECT setval('away', 9, false);
         SELECT lo_from_bytea(4711, 'large'); SELECT lo_from_bytea(4712, decode(repeat('00ff', 5000), 'hex'));"""
     )
     for number, table in enumerate(wanted):

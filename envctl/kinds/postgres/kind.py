@@ -39,7 +39,7 @@ class Postgres(Kind):
         "user": Option("Name of the database's owner, a superuser.", "app", _USER),
     }
     secrets = ("password",)
-    baseline_version = 1
+    baseline_version = 2
     memory_bytes = 1024**3
     seeds = (".sql", ".csv")
     initialises = True

@@ -47,6 +47,7 @@ ALL_WORK = [
         ("plain", sorted(set(world.WHAT))),
         ("replica", ("insert", "update", "delete")),
         ("role", ("insert", "update", "delete")),
+        ("roll back", ("insert", "nextval", "setval", "setval false", "restart")),
     )
 ]
 # Nothing that empties a table, after which no key would count.

@@ -42,7 +42,7 @@ CREATE TABLE envctl.clean (rel regclass PRIMARY KEY, horizon xid, own xid NOT NU
 -- The rows of all small tables, as text: a table for each would double the files of every copy of this database.
 CREATE TABLE envctl.pile (rel regclass NOT NULL, data text NOT NULL) WITH (autovacuum_enabled = off);
 CREATE INDEX ON envctl.pile (rel);
-CREATE TABLE envctl.sequence (seq regclass NOT NULL, last bigint NOT NULL, called boolean NOT NULL, state text NOT NULL);
+CREATE TABLE envctl.sequence (seq regclass NOT NULL, last bigint NOT NULL, called boolean NOT NULL);
 CREATE TABLE envctl.large (loid oid PRIMARY KEY, owner name NOT NULL, acl text);
 CREATE TABLE envctl.page (loid oid NOT NULL, pageno integer NOT NULL, data bytea NOT NULL);
 CREATE INDEX ON envctl.page (loid);
@@ -229,8 +229,7 @@ BEGIN
             UNION SELECT d.rel, i.inhrelid FROM down d JOIN pg_catalog.pg_inherits i ON i.inhparent = d.part
         ) SELECT d.rel, d.part FROM down d JOIN envctl.relation r ON r.rel = d.part;
 
-    INSERT INTO envctl.sequence SELECT p.oid, s.last, s.called, format('(%s,%s)', s.last, left(s.called::text, 1))
-        FROM envctl.present p CROSS JOIN LATERAL envctl.state_of(p.oid) s WHERE p.relkind = 'S';
+    INSERT INTO envctl.sequence SELECT p.oid, s.last, s.called FROM envctl.present p CROSS JOIN LATERAL envctl.state_of(p.oid) s WHERE p.relkind = 'S';
 
     INSERT INTO envctl.large SELECT oid, pg_get_userbyid(lomowner), lomacl::text FROM pg_catalog.pg_largeobject_metadata;
     INSERT INTO envctl.page SELECT loid, pageno, data FROM pg_catalog.pg_largeobject;
@@ -378,16 +377,6 @@ BEGIN
     RETURN cardinality(coalesce(changed, '{}'));
 END $$;
 
--- Puts the sequences back; how many it were.
-CREATE FUNCTION envctl.put_back_sequences() RETURNS integer LANGUAGE plpgsql AS $$
-DECLARE
-    changed integer;
-BEGIN
-    PERFORM setval(s.seq, s.last, s.called) FROM envctl.sequence s WHERE {changed};
-    GET DIAGNOSTICS changed = ROW_COUNT;
-    RETURN changed;
-END $$;
-
 -- Goes back to the baseline. 'done', or 'template' and nothing was changed: only a copy of the template can do it.
 CREATE FUNCTION envctl.reset(OUT outcome text, OUT changed integer, OUT note text) LANGUAGE plpgsql AS $$
 DECLARE
@@ -396,7 +385,7 @@ DECLARE
     copied boolean;
     lost boolean;
     larges integer := 0;
-    parts regclass[] := '{}';
+    parts regclass[];
     one record;
 BEGIN
     outcome := 'done';
@@ -413,22 +402,31 @@ BEGIN
     note := '';
     lost := NOT EXISTS (SELECT FROM envctl.alive);
     copied := NOT EXISTS (SELECT FROM envctl.marker WHERE xmin = self AND tableoid = place);
-    IF lost OR copied OR EXISTS (SELECT FROM envctl.touched) THEN
+    -- In arrays: nobody has counted the rows of `touched`, and joined with it all tables' rows would be read.
+    parts := ARRAY(SELECT DISTINCT rel FROM envctl.touched WHERE rel IS NOT NULL);
+    IF lost THEN
+        parts := ARRAY(SELECT rel FROM envctl.relation);
+    ELSIF parts <> '{}' THEN
+        parts := ARRAY(SELECT DISTINCT part FROM envctl.member WHERE rel = ANY (parts));
+    END IF;
+    IF copied OR parts <> '{}' THEN
         now_ := pg_snapshot_xmin(pg_current_snapshot())::xid;
         own_ := pg_current_xact_id()::xid;
         PERFORM set_config('envctl.resetting', 'on', true);
         FOR one IN
             SELECT r AS relation, CASE WHEN NOT copied THEN c.horizon END AS horizon, c.own
             FROM envctl.relation r JOIN envctl.clean c ON c.rel = r.rel
-            WHERE lost OR r.rel IN (SELECT m.part FROM envctl.touched t JOIN envctl.member m ON m.rel = t.rel)
-            ORDER BY r.kind DESC, r.rel
+            WHERE r.rel = ANY (parts) ORDER BY r.kind DESC, r.rel
         LOOP
-            parts := parts || (one.relation).rel;
             IF envctl.put_back(one.relation, one.horizon, one.own, NOT (lost OR copied)) THEN
                 changed := changed + 1;
             END IF;
         END LOOP;
-        UPDATE envctl.clean SET horizon = now_, own = own_ WHERE copied OR rel = ANY (parts);
+        IF copied THEN
+            UPDATE envctl.clean SET horizon = now_, own = own_;
+        ELSE
+            UPDATE envctl.clean SET horizon = now_, own = own_ WHERE rel = ANY (parts);
+        END IF;
     END IF;
     IF EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata) OR EXISTS (SELECT FROM envctl.large) THEN
         larges := envctl.put_back_large();
@@ -440,12 +438,15 @@ BEGIN
                 own = pg_current_xact_id()::xid WHERE rel = 'pg_catalog.pg_largeobject'::regclass;
         END IF;
     END IF;
-    IF lost OR copied OR pg_relation_size('envctl.touched') > 32768 THEN
+    IF lost OR copied THEN
         PERFORM envctl.mark();
+    ELSIF pg_relation_size('envctl.touched') > 32768 THEN
+        TRUNCATE envctl.touched;
     ELSE
         DELETE FROM envctl.touched;
     END IF;
-    -- Last, because it is not undone if anything fails.
-    PERFORM envctl.put_back_sequences();
+    -- Last, because it is not undone if anything fails. Of all sequences: no note tells that one was moved, by a call or
+    -- by what was rolled back.
+    PERFORM setval(s.seq, s.last, s.called) FROM envctl.sequence s WHERE {changed};
     changed := changed + larges;
 END $$;

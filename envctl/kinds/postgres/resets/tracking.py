@@ -8,17 +8,15 @@ from envctl.kinds.postgres.protocol.asking import LIMIT_S, asking, prepare
 from envctl.kinds.postgres.protocol.client import Client, literal
 from envctl.model import Connection, ResetStrategy
 
-VERSION = 1
+VERSION = 2
 _AT_ONCE = 200  # tables that get triggers in one transaction: each lock takes room that is limited
 _MOST_ROWS, _MOST_BYTES = 1000, 256 * 1024  # of a table whose rows are remembered as text, beside others
 # A table with more rows has the keys of touched rows noted: up to that share of them, and up to that number.
 _LARGE_ROWS, _SHARE, _KEYS = 5000, 0.1, 10_000
-# How it is seen that a sequence has moved: since 18 one function tells all of its state.
-_MOVED = "pg_get_sequence_data(s.seq)::text <> s.state"
-_MOVED_OLDER = (
-    "pg_sequence_last_value(s.seq) IS DISTINCT FROM CASE WHEN s.called THEN s.last END"
-    " OR NOT s.called AND envctl.state_of(s.seq) IS DISTINCT FROM ROW(s.last, s.called)"
-)
+# How it is seen that a sequence has moved: since 18 one function tells all of its state. The older one tells nothing of
+# a sequence that was never called, and to read it takes twenty times as long as to set it.
+_MOVED = "pg_get_sequence_data(s.seq) <> ROW(s.last, s.called)"
+_MOVED_OLDER = "NOT s.called OR pg_sequence_last_value(s.seq) IS DISTINCT FROM s.last"
 _META = "INSERT INTO envctl.meta (template, strategy, why, version) VALUES (%s, %s, %s, %s);"
 _EVENTS = """
 CREATE EVENT TRIGGER envctl_command ON ddl_command_end EXECUTE FUNCTION envctl.note_command();
