@@ -94,16 +94,16 @@ def runs(place: Place, engine: Engine, services: Sequence[str]) -> dict[str, str
 
 
 def moved(place: Place, engine: Engine, origin: Provenance) -> bool:
-    """Whether what a service runs on is another one now than its prepared data was made with.
+    """Whether an image's name was given to another image since prepared data was made with it.
 
-    An image's name may have been given to another image since; one that is gone is no other.
+    A name that is gone means no other. Programs that changed are seen by the definitions they are part of.
 
     Args:
         place: Where we stand.
         engine: The engine.
         origin: Where the data comes from.
     """
-    now = runs(place, engine, list(origin.sources)) if origin.sources else {}
+    now = runs(place, engine, list(origin.sources)) if origin.sources and has_containers(engine) else {}
     return any(found not in ("", origin.made_with.get(name)) for name, found in now.items())
 
 
