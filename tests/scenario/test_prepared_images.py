@@ -44,6 +44,7 @@ def test_a_name_that_was_given_to_another_image_is_noticed(project: Project, tag
     project.docker("tag", "redis:8", tag)
     plan = project.run("up", "--dry-run", check=True).out
     assert re.findall(r"(prepare|start) +redis +(.*)", plan) == [("start", "changed: data, image id")]
+    assert "redis image changed" in project.run("up", check=True).err, "also where the data is there already"
     project.docker("image", "rm", tag)
     before = project.instances()
     project.up()

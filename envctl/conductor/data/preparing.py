@@ -145,8 +145,7 @@ class _Preparation:
         """The data, made where it is not there yet. Raises EnvctlError."""
         made_with = self._made_with()
         if not self._place.wishes.fresh and (known := self._known(made_with)):
-            if self._place.find() is None:
-                self._progress.note(f"starting from prepared data {known.key[:8]}")
+            self._tell(known)
             return known
         provisional = data_key.key(self._inputs(dict.fromkeys(self._services, self._engine.address)))
         purpose = f"preparing data ({', '.join(self._services)})"
@@ -181,6 +180,15 @@ class _Preparation:
         """Whether it is still there: somebody may have removed it, or made room for other data."""
         snapshot = self._store.find(origin.key)
         return snapshot is not None and _is_there(self._engine, snapshot)
+
+    def _tell(self, known: Provenance) -> None:
+        """Say what a new environment starts from, and why one that was there begins with other data."""
+        found = self._place.find()
+        before = self._store.find(provenance.recorded(found).key)
+        changes = data_key.differing(before.inputs, self._inputs(known.made_with)) if before else []
+        if found is None or changes:
+            why = f": {', '.join(changes)}" if changes else ""
+            self._progress.note(f"starting from prepared data {known.key[:8]}{why}")
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
