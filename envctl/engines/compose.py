@@ -289,7 +289,7 @@ class ComposeEngine:
         A container that was created but never started goes too: Compose may have been killed before it had copied
         the secrets into it. One that has exited with the same definition is simply started again.
         """
-        from envctl.engines.docker import objects
+        from envctl.engines.docker import deletion
         from envctl.plan.steps import Verb
 
         doomed: list[str] = []
@@ -301,11 +301,10 @@ class ComposeEngine:
             if name in plan.subjects(Verb.REMOVE) or not same or found.state is not model.ServiceState.EXITED:
                 progress.phase(name, "removing")
                 doomed.append(found.handle)
-        objects.remove_containers(self._where, doomed, grace_s=_GRACE_S if doomed else None)
+        deletion.remove_containers(self._where, doomed, grace_s=_GRACE_S)
         volumes = [f"{stack.project}_{volume}" for volume in plan.subjects(Verb.DISCARD)]
-        call = objects.remove_others(self._where, "volume", [name for name in volumes if name in observed.volumes])
-        if call:
-            call.answer()
+        present = [name for name in volumes if name in observed.volumes]
+        deletion.check(deletion.refusals(deletion.begin(self._where, "volume", present)))
 
 
 def _services(plan: Plan) -> Mapping[str, Mapping[str, str]]:

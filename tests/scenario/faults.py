@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
+import struct
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -148,7 +150,8 @@ class EngineProxy:
 
         Args:
             pattern: Found in "METHOD /path" without the API version: "POST /containers/create".
-            how: "refuse" (500), "drop" (not forwarded, closed), "lost" (done, but the answer is dropped) or "hang".
+            how: "refuse" (500), "drop" (not forwarded, closed), "lost" (done, but the answer is dropped), "hang",
+                "killed" (who asks dies, the engine hears nothing) or "orphaned" (who asks dies, the engine does it).
             time: Which of those that match, counted from now and from 1; 0 breaks all.
             words: What a refused request is answered with.
         """
@@ -178,6 +181,8 @@ class EngineProxy:
                 return
             method, target, *_ = head.split(b"\r\n", 1)[0].decode().split(" ")
             how = self._fault(f"{method} {re.sub(r'^/v[0-9.]+', '', target)}")
+            if how in ("killed", "orphaned"):
+                os.kill(_peer(client), signal.SIGKILL)
             if how == "refuse":
                 size = len(self._refusal)
                 answer = f"HTTP/1.1 500 Broken\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n"
@@ -188,12 +193,12 @@ class EngineProxy:
             elif how == "hang":
                 while client.recv(65536):
                     pass
-            elif how != "drop":
+            elif how not in ("drop", "killed"):
                 engine = socket.socket(socket.AF_UNIX)
                 self._keep(stack, engine)
                 engine.connect(_ENGINE_SOCKET)
                 engine.sendall(_one_request(head))
-                _pump(client, engine, answers=how != "lost")
+                _pump(client, engine, answers=how not in ("lost", "orphaned"))
 
     def _keep(self, stack: ExitStack, connection: socket.socket) -> None:
         with self._lock:
@@ -251,6 +256,12 @@ def engine_proxy(project: Project) -> Iterator[EngineProxy]:
 def _quietly(proxy: EngineProxy, client: socket.socket) -> None:
     with suppress(OSError):  # one side went away, which is what the tests are about
         proxy.serve(client)
+
+
+def _peer(client: socket.socket) -> int:
+    """The process at the other end."""
+    pid: int = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))[0]
+    return pid
 
 
 def _read_head(client: socket.socket) -> bytes:

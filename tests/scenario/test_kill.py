@@ -10,23 +10,25 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from faults import CountingDocker, processes
+from faults import CountingDocker, engine_proxy, processes
 from harness import Project, eventually
 
 REDIS = "services:\n  redis: {}\n"
 
-# Every call of docker that `up` and `down` make; those that only look are made side by side and count as one. A call
-# that changes something is also left to go on alone after the kill. A test below fails when a call is missing here.
+# Every call of docker that `up` makes, and all that `down` asks of the engine; looks side by side count as one. What
+# changes something is also left to go on alone after the kill. A test below fails when one is missing here.
 UP = [
-    *(("ps", "before", "up"), ("image inspect", "before", "down"), ("events", "before", "up")),
+    *(("ps", "before", "up"), ("events", "before", "up")),
     *(("compose", "before", "down"), ("compose", "orphaned", "up"), ("compose", "orphaned", "down")),
     ("compose", "after", "up"),
 ]
 DOWN = [
-    *(("ps", "before"), ("rm --force", "before"), ("rm --force", "orphaned"), ("network rm", "orphaned")),
-    *(("volume rm", "orphaned"), ("image ls", "before")),
+    *(("GET /containers/json", "killed"), ("POST /containers/kill", "killed"), ("POST /containers/kill", "orphaned")),
+    *(("DELETE /containers", "orphaned"), ("DELETE /networks", "orphaned"), ("DELETE /volumes", "orphaned")),
+    ("GET /images/json", "killed"),
 ]
 LOOKS = ("network ls", "volume ls")
+QUESTIONS = ("GET /networks", "GET /volumes")
 
 
 def _kill_at(project: Project, docker: CountingDocker, words: str, mode: str, command: str) -> None:
@@ -62,14 +64,24 @@ def test_kill_of_up(project: Project, words: str, mode: str, next_command: str) 
     _converge(project, next_command)
 
 
-@pytest.mark.parametrize(("words", "mode"), DOWN)
-def test_kill_of_down(project: Project, words: str, mode: str) -> None:
+@pytest.mark.parametrize(("order", "mode"), DOWN)
+def test_kill_of_down(project: Project, order: str, mode: str) -> None:
     """Wherever `down` is killed, the next command finishes the removal, and an `up` makes everything new."""
     project.config(REDIS)
-    docker = CountingDocker.of(project)
-    project.up()
-    _kill_at(project, docker, words, mode, "down")
-    _converge(project, "down" if mode == "before" else "up")
+    with engine_proxy(project) as proxy:
+        project.up(env=proxy.environ)
+        proxy.break_call(order.replace("/containers/kill", "/containers/[0-9a-f]+/kill"), mode)
+        killed = project.run("down", env=proxy.environ)
+        assert killed.code == -signal.SIGKILL, str(killed)
+        project.environ |= proxy.environ
+        _converge(project, "down" if mode == "killed" else "up")
+
+
+def _order(seen: str) -> str:
+    """What the engine was asked: the method, and the path without names and options."""
+    method, path = seen.partition("?")[0].split(" ")
+    noun, *more = path.strip("/").split("/")
+    return f"{method} /{'/'.join([noun, *(word for word in more[-1:] if word in ('json', 'kill'))])}"
 
 
 def _words(call: str) -> str:
@@ -84,9 +96,14 @@ def test_sweep_has_every_call(project: Project) -> None:
     docker = CountingDocker.of(project)
     project.up(env=docker.environ)
     assert {_words(call) for call in docker.calls} == {words for words, _, _ in UP} | {*LOOKS}
+    project.run("down", check=True)
     docker.forget()
-    project.run("down", check=True, env=docker.environ)
-    assert {_words(call) for call in docker.calls} == {words for words, _ in DOWN} | {*LOOKS}
+    with engine_proxy(project) as proxy:
+        project.up(env=proxy.environ)
+        proxy.break_call("nothing", "drop")
+        project.run("down", check=True, env={**docker.environ, **proxy.environ})
+        assert {_order(seen) for seen in proxy.seen} == {order for order, _ in DOWN} | {*QUESTIONS}
+    assert docker.calls == []
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -1,4 +1,4 @@
-"""Questions to the engine itself, over its own interface: each costs 2 ms, where a call of `docker` costs 30.
+"""Questions and orders to the engine itself, over its own interface: each costs 2 ms, a call of `docker` 30.
 
 HTTP/1.0, so that an answer is what comes until the engine hangs up. An engine without a socket on this machine is
 reached through `docker system dial-stdio`, which is also how Docker's own clients do it over SSH. Source: Docker Engine
@@ -18,12 +18,13 @@ from envctl.errors import EngineTimeout
 from envctl.host import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from subprocess import Popen
+    from typing import Any
 
     from envctl.engines.docker.endpoint import Endpoint
 
-_OK = 200
+_FINE = 400  # below it the engine has done what it was told, or it was so before
 
 
 class Question:
@@ -33,6 +34,7 @@ class Question:
         endpoint: The engine.
         path: What is asked for: "/version".
         options: What stands behind it, by name.
+        method: "GET" to ask, "POST" or "DELETE" to order.
 
     Attributes:
         endpoint: The same.
@@ -42,15 +44,19 @@ class Question:
         EngineDenied: This user may not use its socket.
     """
 
-    def __init__(self, endpoint: Endpoint, path: str, options: Mapping[str, str] | None = None) -> None:
-        self.endpoint, self._path = endpoint, path
+    def __init__(
+        self, endpoint: Endpoint, path: str, options: Mapping[str, str] | None = None, *, method: str = "GET"
+    ) -> None:
+        self.endpoint = endpoint
+        self._line = f"{method} {path}"
         self._process: Popen[bytes] | None = None
         if urlsplit(endpoint.address).scheme == "unix":
             self._stream = self._connected()
         else:
             self._stream, self._process = self._through_program()
         target = quote(path, safe="/:@") + (f"?{urlencode(options)}" if options else "")
-        self._send(f"GET {target} HTTP/1.0\r\nHost: docker\r\nAccept: application/json\r\n\r\n")
+        empty = "" if method == "GET" else "Content-Length: 0\r\n"
+        self._send(f"{method} {target} HTTP/1.0\r\nHost: docker\r\nAccept: application/json\r\n{empty}\r\n")
 
     def answer(self, deadline_s: float) -> tuple[bool, str]:
         """Whether the engine has what was asked for, and its answer, or what it says about it.
@@ -68,9 +74,9 @@ class Question:
             self.end()
         words = head.split(b" ", 2)
         if len(words) < 2 or not words[1].isdigit():
-            raise _failed("it did not speak HTTP" if head else "it hung up", self._path)
+            raise _failed("it did not speak HTTP" if head else "it hung up", self._line)
         text = body.decode(errors="replace")
-        return (True, text) if int(words[1]) == _OK else (False, _message(text))
+        return (True, text) if int(words[1]) < _FINE else (False, _message(text))
 
     def end(self) -> None:
         """Give the question up; after `answer` this does nothing."""
@@ -123,7 +129,7 @@ class Question:
             except TimeoutError:
                 raise EngineTimeout(
                     "the Docker engine did not answer in time",
-                    cause=f"no answer from {self.endpoint.address} to: GET {self._path}",
+                    cause=f"no answer from {self.endpoint.address} to: {self._line}",
                     fix=["look at the engine's log (journalctl -u docker), or restart it"],
                 ) from None
             except OSError:
@@ -133,14 +139,43 @@ class Question:
             received += part
         if not received and self._process is not None and self._process.stderr is not None:
             said = self._process.stderr.read().decode(errors="replace")  # it has ended: its side is closed
-            raise _failed(said, self._path)
+            raise _failed(said, self._line)
         return bytes(received)
 
 
-def _failed(words: str, path: str) -> Exception:
+def answers(questions: Sequence[Question], deadline_s: float, *, doing: str) -> list[Any]:
+    """What the engine answers to several questions, read as JSON. When one fails the others are given up.
+
+    Args:
+        questions: Under way.
+        deadline_s: Until when to wait, on the monotonic clock.
+        doing: What they are for, for the error.
+
+    Raises:
+        EnvctlError: As `Question.answer`; or the engine has not what was asked for.
+    """
+    try:
+        return [_read(*question.answer(deadline_s), doing=doing) for question in questions]
+    finally:
+        for question in questions:
+            question.end()
+
+
+def _read(fine: bool, text: str, *, doing: str) -> Any:  # noqa: FBT001 - as `Question.answer` gives it
+    try:
+        if fine:
+            return json.loads(text)
+    except ValueError:
+        text = "it hung up in the middle of its answer"
     from envctl.engines.docker.failures import classify
 
-    return classify(words, doing=f"answer GET {path}")
+    raise classify(text, doing=doing)
+
+
+def _failed(words: str, line: str) -> Exception:
+    from envctl.engines.docker.failures import classify
+
+    return classify(words, doing=f"answer {line}")
 
 
 def _message(text: str) -> str:

@@ -1,14 +1,14 @@
-"""Containers, networks and volumes of a stack: looked at and removed by their labels, never by their names."""
+"""Containers, networks and volumes of a stack: looked at by their labels, never by their names."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from envctl.engines.docker import cli
-from envctl.engines.docker.direct import Question
+from envctl.engines.docker.direct import Question, answers
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.engines.docker.states import STATES
 from envctl.host import clock
@@ -98,60 +98,37 @@ def look(endpoint: Endpoint, stack: Stack, registry_id: str, *, whole: bool) -> 
     return found
 
 
-def remove_containers(endpoint: Endpoint, handles: Sequence[str], *, grace_s: int | None = None) -> None:
-    """Remove containers with their anonymous volumes; one that is gone already is fine.
-
-    Args:
-        endpoint: The engine.
-        handles: Container ids.
-        grace_s: Time to stop cleanly before the kill, for data that is kept; None kills at once.
-    """
-    if not handles:
-        return
-    if grace_s is not None:
-        _tolerant(endpoint, ["stop", "--time", str(grace_s), *handles], "stop containers", limit_s=grace_s + 20)
-    _tolerant(endpoint, ["rm", "--force", "--volumes", *handles], "remove containers", limit_s=60)
-
-
-def remove_others(endpoint: Endpoint, noun: str, names: Sequence[str]) -> cli.Call | None:
-    """Begin to remove networks or volumes by name, which were found by label."""
-    return cli.start(endpoint, [noun, "rm", *names], doing=f"remove {noun}s") if names else None
-
-
 @dataclass(frozen=True, slots=True)
 class Owned:
     """What carries a stack's labels now.
 
     Attributes:
         containers: Container ids.
-        networks: Network names.
+        networks: Network names by id: a network that is not ours may have the same name.
         volumes: Volume names.
         persistent: Those of the volumes whose data is to survive `down`.
     """
 
     containers: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
+    networks: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()
     persistent: frozenset[str] = frozenset()
 
 
 def owned(endpoint: Endpoint, stack_id: str, registry_id: str) -> Owned:
     """Everything of a stack, by label alone."""
-    where = [
-        *("--filter", f"label={LABEL_PREFIX}stack={stack_id}"),
-        *("--filter", f"label={LABEL_PREFIX}registry={registry_id}"),
-    ]
-    listing = ["ps", "--all", "--quiet", "--no-trunc", *where]
-    containers = cli.start(endpoint, listing, doing="list containers")
-    networks = cli.start(endpoint, ["network", "ls", *where, "--format", _OTHER], doing="list networks")
-    volumes = cli.start(endpoint, ["volume", "ls", *where, "--format", _OTHER], doing="list volumes")
-    handles, network_rows, volume_text = cli.answers([containers, networks, volumes])
-    volume_rows = list(_rows(volume_text))
+    ours = {"label": [f"{LABEL_PREFIX}stack={stack_id}", f"{LABEL_PREFIX}registry={registry_id}"]}
+    options = {"filters": json.dumps(ours)}
+    questions = [Question(endpoint, "/containers/json", {"all": "1", **options})]
+    questions += [Question(endpoint, path, options) for path in ("/networks", "/volumes")]
+    deadline_s = clock.monotonic_s() + cli.CALL_LIMIT_S
+    containers, networks, told = answers(questions, deadline_s, doing="list what there is")
+    volumes = {str(one["Name"]): one["Labels"] for one in told["Volumes"] or ()}
     return Owned(
-        tuple(handles.split()),
-        tuple(row[0] for row in _rows(network_rows)),
-        tuple(row[0] for row in volume_rows),
-        frozenset(row[0] for row in volume_rows if row[3] == "true"),
+        tuple(str(one["Id"]) for one in containers),
+        {str(one["Id"]): str(one["Name"]) for one in networks},
+        tuple(volumes),
+        frozenset(name for name, labels in volumes.items() if labels.get(f"{LABEL_PREFIX}persist") == "true"),
     )
 
 
@@ -190,18 +167,6 @@ def _id(fine: bool, text: str) -> str:  # noqa: FBT001 - as `Question.answer` gi
     if not isinstance(error, ImageAbsent):
         raise error
     return ""
-
-
-def _tolerant(endpoint: Endpoint, arguments: Sequence[str], doing: str, *, limit_s: float) -> None:
-    """Run a removal; what is gone already, or is being removed by someone else, is no failure."""
-    from envctl.errors import EnvctlError
-
-    try:
-        cli.run(endpoint, arguments, doing=doing, limit_s=limit_s)
-    except EnvctlError as error:
-        words = f"{error.cause} {' '.join(error.evidence)}".lower()
-        if "no such container" not in words and "already in progress" not in words:
-            raise
 
 
 def _rows(text: str) -> Iterator[list[str]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from envctl.engines.docker.direct import Question
+from envctl.engines.docker.direct import Question, answers
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.engines.docker.states import STATES
 from envctl.errors import Denied, EngineUnavailable
@@ -20,12 +20,14 @@ from envctl.model import ServiceState
 from envctl.plan.labels import LABEL_PREFIX
 
 _LIMIT_S = 20.0
+_DOING = "list what there is"
 
 
 def running(where: Endpoint, registry_id: str) -> dict[str, dict[str, ServiceState]]:
     """The state of every container with the registry's labels, by stack id and service name."""
     found: dict[str, dict[str, ServiceState]] = {}
-    for one in _answered(_containers(where, registry_id), clock.monotonic_s() + _LIMIT_S):
+    deadline_s = clock.monotonic_s() + _LIMIT_S
+    for one in answers([_containers(where, registry_id)], deadline_s, doing=_DOING)[0]:
         state = STATES.get(one["State"], ServiceState.EXITED)
         found.setdefault(_label(one, "stack"), {})[_label(one, "service")] = state
     return found
@@ -54,12 +56,9 @@ class Weighing:
             deadline_s: Until when to wait, on the monotonic clock.
         """
         try:
-            found = [_answered(question, deadline_s) for question in self._questions]
+            found = answers(self._questions, deadline_s, doing=_DOING)
         except (EngineUnavailable, Denied):
             return None
-        finally:
-            for question in self._questions:
-                question.end()
         return _sums(found[0], found[1]["Volumes"] or ()) if found else None
 
 
@@ -84,15 +83,3 @@ def _label(thing: Mapping[str, Any], name: str) -> str:
 def _containers(where: Endpoint, registry_id: str, **options: str) -> Question:
     ours = json.dumps({"label": [f"{LABEL_PREFIX}registry={registry_id}"]})
     return Question(where, "/containers/json", {"all": "1", "filters": ours, **options})
-
-
-def _answered(question: Question, deadline_s: float) -> Any:
-    fine, text = question.answer(deadline_s)
-    try:
-        if fine:
-            return json.loads(text)
-    except ValueError:
-        text = "it hung up in the middle of its answer"
-    from envctl.engines.docker.failures import classify
-
-    raise classify(text, doing="list what there is")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from envctl.engines.docker import cli, objects
+from envctl.engines.docker import cli, deletion, objects
+from envctl.engines.docker.direct import Question, answers
 from envctl.engines.docker.endpoint import Endpoint
-from envctl.errors import EnvctlError, Interrupted
+from envctl.errors import EnvctlError
 from envctl.host import clock
 from envctl.model import Removed, Stack
 
 _ROUNDS = 6
 # An engine may still be finishing a creation that was asked for before its client was killed: a network takes 70 ms on
-# an idle machine. Before "nothing is there" is believed, it is asked again after these pauses.
+# an idle machine. Before "nothing is there" is believed, it is asked again after these pauses; and what it did not
+# remove may only have been in use by what it was still removing.
 _PAUSES_S = (0.2, 0.6)
 _GRACE_S = 10
 
@@ -31,12 +34,12 @@ def remove(where: Endpoint, stack: Stack, registry_id: str, *, purge: bool, sett
     left: list[str] = []
     kept: tuple[str, ...] = ()
     pauses_s = iter(() if settled else _PAUSES_S)
-    images = _list_built_images(where, stack)  # beside the first look
     for _ in range(_ROUNDS):
         found = objects.owned(where, stack.id, registry_id)
         kept = () if purge else tuple(name for name in found.volumes if name in found.persistent)
         volumes = [name for name in found.volumes if name not in kept]
         if not (found.containers or found.networks or volumes):
+            left = []
             pause_s = next(pauses_s, None)
             if pause_s is None:
                 break
@@ -45,7 +48,9 @@ def remove(where: Endpoint, stack: Stack, registry_id: str, *, purge: bool, sett
         left = _round(where, found, volumes, counts, grace=bool(kept))
         if settled and not left:
             break
-    if built := images.answer().split():
+        if left:
+            clock.sleep_s(_PAUSES_S[0])
+    if built := _built_images(where, stack):
         cli.run(where, ["image", "rm", *built], doing="remove images", limit_s=60)
         counts["image"] = len(built)
     return Removed(counts, kept, tuple(left))
@@ -54,32 +59,27 @@ def remove(where: Endpoint, stack: Stack, registry_id: str, *, purge: bool, sett
 def _round(
     where: Endpoint, found: objects.Owned, volumes: Sequence[str], counts: dict[str, int], *, grace: bool
 ) -> list[str]:
-    objects.remove_containers(where, found.containers, grace_s=_GRACE_S if grace else None)
-    _count(counts, "container", len(found.containers))
-    calls = [
-        ("network", found.networks, objects.remove_others(where, "network", found.networks)),
-        ("volume", volumes, objects.remove_others(where, "volume", volumes)),
-    ]
-    left: list[str] = []
-    for noun, names, call in calls:
-        if call is None:
-            continue
-        try:
-            call.answer()
-            _count(counts, noun, len(names))
-        except Interrupted:
-            raise
-        except EnvctlError as error:
-            left.extend(f"{noun} {name}: {error.cause or error.message}" for name in names)
-    return left
+    """The networks go beside the containers' files, the volumes as soon as no container has them any more."""
+    deletion.stop(where, found.containers, grace_s=_GRACE_S if grace else None)
+    containers = deletion.begin(where, "container", found.containers)
+    others = deletion.begin(where, "network", list(found.networks))
+    deletion.check(deletion.refusals(containers))
+    others += deletion.begin(where, "volume", volumes)
+    refused = deletion.refusals(others)
+    for one in (*containers, *others):
+        if (one.noun, one.name) not in [(bad.noun, bad.name) for bad in refused]:
+            counts[one.noun] = counts.get(one.noun, 0) + 1
+    return [f"{bad.noun} {found.networks.get(bad.name, bad.name)}: {_words(bad.error)}" for bad in refused]
 
 
-def _count(counts: dict[str, int], noun: str, number: int) -> None:
-    if number:
-        counts[noun] = counts.get(noun, 0) + number
+def _words(error: Exception) -> str:
+    return str(error.cause or error.message) if isinstance(error, EnvctlError) else str(error)
 
 
-def _list_built_images(where: Endpoint, stack: Stack) -> cli.Call:
+def _built_images(where: Endpoint, stack: Stack) -> list[str]:
     """Images built from the user's `build:` for this stack alone, by the names only we give."""
-    arguments = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={stack.project}-*"]
-    return cli.start(where, arguments, doing="list images")
+    named = f"{stack.project}-"
+    options = {"filters": json.dumps({"reference": [f"{named}*"]})}
+    deadline_s = clock.monotonic_s() + cli.CALL_LIMIT_S
+    found = answers([Question(where, "/images/json", options)], deadline_s, doing="list images")[0]
+    return [tag for image in found for tag in image["RepoTags"] or () if tag.startswith(named)]
