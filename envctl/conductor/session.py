@@ -7,7 +7,7 @@ process that lives, its watcher, or the next command.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,6 +54,7 @@ def end(
     *,
     keep: bool = False,
     progress: Progress,
+    on_mark: Callable[[], None] | None = None,
 ) -> Removal | None:
     """End a session; removes its environment where that was made for sessions and this was the last one.
 
@@ -64,6 +65,7 @@ def end(
         session_id: The session; one that has ended already is fine.
         keep: Whether the environment stays from now on, whoever ends.
         progress: Is told what happens.
+        on_mark: Is called when the environment is marked as being removed, before that begins.
 
     Returns:
         What was removed, or None where the environment stays.
@@ -79,6 +81,8 @@ def end(
             state, name, timeout_s=_LOCK_LIMIT_S, purpose="the end of a session", on_wait=progress.note
         ):
             if gone := registry.end_session(session_id, keep=keep):
+                if on_mark is not None:
+                    on_mark()
                 for service in gone.details.get("services", {}):
                     progress.phase(service, "removing")
                 removal = removing.remove(state, registry, gone, environ)

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("session", "seeding"),
     ("removing",),
     ("bringup", "teardown", "rendering", "unchanged"),
-    ("gather", "target", "dirty", "freshness", "handed"),
+    ("gather", "target", "dirty", "freshness", "handed", "ending"),
     ("place",),
     ("reaching", "record", "provenance", "repair", "sweeping", "gone", "orphans"),
     ("marker",),

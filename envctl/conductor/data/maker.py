@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from envctl.conductor import creation, session
+from envctl.conductor.data.ending import Ending
 from envctl.conductor.data.provenance import Provenance
 from envctl.conductor.place import Place, Wishes
 from envctl.errors import EnvctlError, Interrupted
 from envctl.host import clock, locks, owner
+from envctl.host.registry import Registry
 from envctl.host.signals import shielded
 from envctl.model import EnvironmentSpec, ServiceSpec, SessionRequest
 from envctl.plan import references
+from envctl.report import Silent
 
 if TYPE_CHECKING:
     from envctl.engines.base import Engine
@@ -24,9 +28,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def maker(
-    place: Place, engine: Engine, services: Sequence[str], label: str, budget_s: float, progress: Progress
+    place: Place,
+    engine: Engine,
+    services: Sequence[str],
+    label: str,
+    budget_s: float,
+    progress: Progress,
+    ending: Ending,
 ) -> Iterator[tuple[Place, EnvironmentReport]]:
-    """Such an environment for the time of the block, however that ends.
+    """Such an environment for the time of the block, however that ends. After one that succeeds, `ending` removes it.
 
     It is a session's: whoever kills this process leaves it to the next command. Where the block fails and everything
     is to be kept (`--keep-failed`), it stays, and the error says how to look into it.
@@ -38,6 +48,7 @@ def maker(
         label: The maker's name beside the branch's.
         budget_s: Time for becoming ready, seconds.
         progress: Is told what happens.
+        ending: One that was begun before is awaited first.
 
     Raises:
         EnvctlError: It could not be brought up.
@@ -45,7 +56,8 @@ def maker(
     own = _place(place, engine, services, label)
     request = own.wishes.session
     assert request is not None  # noqa: S101 - it was just made
-    keep = False
+    ending.wait()
+    keep, done = False, False
     try:
         with locks.environment_lock(
             own.state, own.lock_name, timeout_s=budget_s, purpose="preparing data", on_wait=progress.note
@@ -53,6 +65,7 @@ def maker(
             origin = Provenance(sources=dict.fromkeys(services, ""))
             report = creation.bring_up(own, lock, budget_s, progress, clock.monotonic_s(), origin)
         yield own, report
+        done = True
     except Interrupted:
         raise
     except EnvctlError as error:
@@ -65,7 +78,16 @@ def maker(
         raise
     finally:
         with shielded(left=lambda: [f"environment {own.identity().name}"]):
-            session.end(own.state, own.registry, place.selection.environ, request.id, keep=keep, progress=progress)
+            if done:
+                ending.begin(own.identity().name, partial(_end, own, request.id))
+            else:
+                session.end(own.state, own.registry, place.selection.environ, request.id, keep=keep, progress=progress)
+
+
+def _end(own: Place, session_id: str, on_mark: Callable[[], None]) -> None:
+    """From another thread, so over a connection of its own, and without a word between those about the environment."""
+    registry = Registry.open(own.state)
+    session.end(own.state, registry, own.selection.environ, session_id, progress=Silent(), on_mark=on_mark)
 
 
 def _place(place: Place, engine: Engine, services: Sequence[str], label: str) -> Place:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from envctl import engines
 from envctl.conductor import creation, gather
 from envctl.conductor.data import inplace, orphans, provenance, shaping
+from envctl.conductor.data.ending import Ending
 from envctl.conductor.data.maker import maker
 from envctl.conductor.data.provenance import Provenance
 from envctl.conductor.place import Place
@@ -50,7 +51,8 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
         way = inplace.bring_up if provenance.is_shaped(place.spec) else creation.bring_up
         return way(place, lock, budget_s, progress, began_s)
     preparation = _Preparation(place, found, services, budget_s, progress)
-    report = _started(preparation, place, lock, budget_s, progress, began_s)
+    with preparation.ending.awaited():
+        report = _started(preparation, place, lock, budget_s, progress, began_s)
     if place.wishes.fresh:  # what ran on the data that was there before is gone only now
         preparation.clear()
     return report
@@ -127,6 +129,9 @@ class _Preparation:
         services: The services whose data is prepared together.
         budget_s: Time for becoming ready, seconds.
         progress: Is told what happens.
+
+    Attributes:
+        ending: The removal of what the data was made in.
     """
 
     def __init__(
@@ -140,6 +145,7 @@ class _Preparation:
         self._place, self._services, self._budget_s, self._progress = place, services, budget_s, progress
         self._engine = place.engine(found, planning=True)
         self._store = Store(place.selection.environ)
+        self.ending = Ending()
 
     def ensured(self) -> Provenance:
         """The data, made where it is not there yet. Raises EnvctlError."""
@@ -217,7 +223,8 @@ class _Preparation:
         cause = self._cause(made_with)
         self._progress.note(f"preparing data: {cause}")
         place, services, label = self._place, self._services, f"{orphans.MAKER}{provisional[:8]}"
-        with maker(place, self._engine, services, label, self._budget_s, self._progress) as (own, report):
+        made_in = maker(place, self._engine, services, label, self._budget_s, self._progress, self.ending)
+        with made_in as (own, report):
             if provenance.is_shaped(place.spec):
                 shaping.shape(place.spec, own, report, services, self._progress)
             shaping.settle(report, services)

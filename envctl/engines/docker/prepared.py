@@ -6,10 +6,13 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from envctl.engines.docker import cli
+from envctl.engines.docker import cli, deletion
+from envctl.engines.docker.direct import Question, answers
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EnvctlError, Interrupted
+from envctl.host import clock
 from envctl.plan import digest
 from envctl.plan.labels import LABEL_PREFIX
 
@@ -37,21 +40,26 @@ def capture(where: Endpoint, handle: str, service: str, key: str, store: Path) -
     Raises:
         EnvctlError: The engine refused, or its disk is full.
     """
-    cli.run(where, ["stop", "--time", str(_STOP_S), handle], doing="stop a container", limit_s=_STOP_S + 30)
-    reference = f"{REPOSITORY}:{key[:16]}-{service}-{os.urandom(3).hex()}"
+    deletion.stop(where, [handle], grace_s=_STOP_S)
+    tag = f"{key[:16]}-{service}-{os.urandom(3).hex()}"
     labels = {**_emptied(where, handle), PREPARED_LABEL: key, _STORE_LABEL: _id(store)}
-    changes = [f"LABEL {json.dumps(name)}={json.dumps(value)}" for name, value in labels.items()]
-    options = [word for change in changes for word in ("--change", change)]
-    cli.run(where, ["commit", *options, handle, reference], doing="keep prepared data", limit_s=_COMMIT_LIMIT_S)
-    form = ["history", "--human=false", "--format", "{{.Size}}", reference]
-    sizes = cli.run(where, form, doing="look at images").split()
-    return reference, int(sizes[0])
+    changes = "\n".join(f"LABEL {json.dumps(name)}={json.dumps(value)}" for name, value in labels.items())
+    options = {"container": handle, "repo": REPOSITORY, "tag": tag, "changes": changes, "pause": "0"}
+    commit = Question(where, "/commit", options, method="POST")
+    _answer(commit, "keep prepared data", _COMMIT_LIMIT_S)
+    reference = f"{REPOSITORY}:{tag}"
+    layers = _answer(Question(where, f"/images/{reference}/history"), "look at images")
+    return reference, int(layers[0]["Size"])
 
 
 def _emptied(where: Endpoint, handle: str) -> dict[str, str]:
     """A commit takes the container's labels over: emptied, the image is nobody's and no part of a Compose project."""
-    text = cli.run(where, ["inspect", "--format", "{{json .Config.Labels}}", handle], doing="look at a container")
-    return {name: "" for name in json.loads(text) if name.startswith((LABEL_PREFIX, "com.docker.compose."))}
+    labels = _answer(Question(where, f"/containers/{handle}/json"), "look at a container")["Config"]["Labels"]
+    return {name: "" for name in labels if name.startswith((LABEL_PREFIX, "com.docker.compose."))}
+
+
+def _answer(question: Question, doing: str, limit_s: float = cli.CALL_LIMIT_S) -> Any:
+    return answers([question], clock.monotonic_s() + limit_s, doing=doing)[0]
 
 
 def _id(store: Path) -> str:
