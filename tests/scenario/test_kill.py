@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 from contextlib import suppress
@@ -25,7 +26,7 @@ UP = [
 DOWN = [
     *(("GET /containers/json", "killed"), ("POST /containers/kill", "killed"), ("POST /containers/kill", "orphaned")),
     *(("DELETE /containers", "orphaned"), ("DELETE /networks", "orphaned"), ("DELETE /volumes", "orphaned")),
-    ("GET /images/json", "killed"),
+    *(("POST /networks/disconnect", "orphaned"), ("GET /images/json", "killed")),
 ]
 LOOKS = ("network ls", "volume ls")
 QUESTIONS = ("GET /networks", "GET /volumes")
@@ -70,7 +71,7 @@ def test_kill_of_down(project: Project, order: str, mode: str) -> None:
     project.config(REDIS)
     with engine_proxy(project) as proxy:
         project.up(env=proxy.environ)
-        proxy.break_call(order.replace("/containers/kill", "/containers/[0-9a-f]+/kill"), mode)
+        proxy.break_call(re.sub("/(kill|disconnect)$", r"/[0-9a-f]+/\1", order), mode)
         killed = project.run("down", env=proxy.environ)
         assert killed.code == -signal.SIGKILL, str(killed)
         project.environ |= proxy.environ
@@ -81,7 +82,7 @@ def _order(seen: str) -> str:
     """What the engine was asked: the method, and the path without names and options."""
     method, path = seen.partition("?")[0].split(" ")
     noun, *more = path.strip("/").split("/")
-    return f"{method} /{'/'.join([noun, *(word for word in more[-1:] if word in ('json', 'kill'))])}"
+    return f"{method} /{'/'.join([noun, *(word for word in more[-1:] if word in ('json', 'kill', 'disconnect'))])}"
 
 
 def _words(call: str) -> str:

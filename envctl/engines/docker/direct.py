@@ -35,6 +35,7 @@ class Question:
         path: What is asked for: "/version".
         options: What stands behind it, by name.
         method: "GET" to ask, "POST" or "DELETE" to order.
+        body: What goes with an order, as JSON.
 
     Attributes:
         endpoint: The same.
@@ -45,7 +46,13 @@ class Question:
     """
 
     def __init__(
-        self, endpoint: Endpoint, path: str, options: Mapping[str, str] | None = None, *, method: str = "GET"
+        self,
+        endpoint: Endpoint,
+        path: str,
+        options: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        body: Mapping[str, str] | None = None,
     ) -> None:
         self.endpoint = endpoint
         self._line = f"{method} {path}"
@@ -55,8 +62,10 @@ class Question:
         else:
             self._stream, self._process = self._through_program()
         target = quote(path, safe="/:@") + (f"?{urlencode(options)}" if options else "")
-        empty = "" if method == "GET" else "Content-Length: 0\r\n"
-        self._send(f"{method} {target} HTTP/1.0\r\nHost: docker\r\nAccept: application/json\r\n{empty}\r\n")
+        text = json.dumps(body) if body else ""
+        form = f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n"
+        form = "" if method == "GET" else form
+        self._send(f"{method} {target} HTTP/1.0\r\nHost: docker\r\nAccept: application/json\r\n{form}\r\n{text}")
 
     def answer(self, deadline_s: float) -> tuple[bool, str]:
         """Whether the engine has what was asked for, and its answer, or what it says about it.

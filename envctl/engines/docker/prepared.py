@@ -40,7 +40,7 @@ def capture(where: Endpoint, handle: str, service: str, key: str, store: Path) -
     Raises:
         EnvctlError: The engine refused, or its disk is full.
     """
-    deletion.stop(where, [handle], grace_s=_STOP_S)
+    deletion.stop(where, [handle], _STOP_S)
     tag = f"{key[:16]}-{service}-{os.urandom(3).hex()}"
     labels = {**_emptied(where, handle), PREPARED_LABEL: key, _STORE_LABEL: _id(store)}
     changes = "\n".join(f"LABEL {json.dumps(name)}={json.dumps(value)}" for name, value in labels.items())

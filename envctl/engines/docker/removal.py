@@ -60,7 +60,10 @@ def _round(
     where: Endpoint, found: objects.Owned, volumes: Sequence[str], counts: dict[str, int], *, grace: bool
 ) -> list[str]:
     """The networks go beside the containers' files, the volumes as soon as no container has them any more."""
-    deletion.stop(where, found.containers, grace_s=_GRACE_S if grace else None)
+    if grace:
+        deletion.stop(where, found.containers, _GRACE_S)
+    else:
+        deletion.kill(where, found.containers, list(found.networks))
     containers = deletion.begin(where, "container", found.containers)
     others = deletion.begin(where, "network", list(found.networks))
     deletion.check(deletion.refusals(containers))
