@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import time
 import uuid
@@ -31,6 +32,9 @@ def _is_controller(config: pytest.Config) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """One name for the session, and places for envctl's own fixtures; the processes of pytest-xdist inherit them."""
+    for number in (signal.SIGHUP, signal.SIGINT):  # under `nohup`, or in the background of a script, they are ignored
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL if number is signal.SIGHUP else signal.default_int_handler)
     if _is_controller(config):
         os.environ[SESSION] = f"{int(time.time()):x}{uuid.uuid4().hex[:6]}"
         for what in ("STATE", "RUN", "CACHE"):

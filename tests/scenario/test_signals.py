@@ -8,10 +8,9 @@ import random
 import signal
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
 
 import pytest
-from faults import CountingDocker, processes
+from faults import EngineProxy, engine_proxy, processes
 from harness import Project, eventually
 
 REDIS = "services:\n  redis: {}\n"
@@ -36,8 +35,8 @@ def _has(project: Project, noun: str) -> Callable[[], bool]:
     return lambda: any(thing.noun == noun for thing in project.labelled())
 
 
-def _called(docker: CountingDocker, words: str) -> Callable[[], bool]:
-    return lambda: any(words in call for call in docker.calls)
+def _asked(proxy: EngineProxy, order: str) -> Callable[[], bool]:
+    return lambda: any(seen.startswith(order) for seen in proxy.seen)
 
 
 @pytest.mark.provokes("INTERRUPTED")
@@ -75,19 +74,20 @@ def test_signal_while_compose_creates(project: Project, noun: str, *, group: boo
     project.assert_nothing_left()
 
 
-@pytest.mark.parametrize("words", ["image inspect", "events"])
-def test_signal_before_anything_is_created(project: Project, words: str) -> None:
+@pytest.mark.parametrize("order", ["GET /images/", "GET /events"])
+def test_signal_before_anything_is_created(project: Project, order: str) -> None:
     """A signal before Compose is called leaves neither objects nor rows nor leases."""
     project.config(REDIS)
-    docker = CountingDocker.of(project)
-    process = project.start("up", env=docker.environ)
-    assert eventually(_called(docker, words), limit_s=60, every_s=0.005)
-    code, err = _interrupt(process, signal.SIGTERM, group=False)
-    if code == 0:  # the machine was so busy that it was ready before the signal came
-        project.run("down", check=True)
-    else:
-        assert code == 143, err
-    project.assert_nothing_left()
+    with engine_proxy(project) as proxy:
+        process = project.start("up", env=proxy.environ)
+        assert eventually(_asked(proxy, order), limit_s=60, every_s=0.005)
+        code, err = _interrupt(process, signal.SIGTERM, group=False)
+        project.environ |= proxy.environ  # an environment belongs to its engine's address
+        if code == 0:  # the machine was so busy that it was ready before the signal came
+            project.run("down", check=True)
+        else:
+            assert code == 143, err
+        project.assert_nothing_left()
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -134,26 +134,21 @@ def _builders(project: Project) -> list[int]:
 def test_second_signal_ends_at_once(project: Project) -> None:
     """A second Ctrl-C ends the roll-back at once and says what is left and how to finish; the next `down` does."""
     project.config(NEVER_READY)
-    docker = CountingDocker.of(project)
-    process = project.start("up", env=docker.environ)
-    assert eventually(lambda: bool(project.docker("ps", "-q", "--filter", _ours(project))), limit_s=60)
-    program = docker.folder / "docker"  # from now on the engine is slow to remove
-    slow = f'case " $* " in *" rm "*) echo $$ > {docker.folder}/pid; exec sleep 30 ;; esac'
-    program.write_text(program.read_text().replace("set -C", f"{slow}\nset -C"))
-    docker.forget()
-    process.send_signal(signal.SIGINT)
-    pid = docker.folder / "pid"
-    assert eventually(lambda: pid.exists() and pid.read_text().strip(), limit_s=30)
-    eventually(lambda: False, limit_s=0.5)  # longer than what counts as the first one's echo
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
-    with suppress(ProcessLookupError):  # the slow `docker rm` is the test's own
-        os.kill(int(pid.read_text()), signal.SIGKILL)
-    assert process.returncode == 130, err
-    assert "envctl down" in err
-    assert "shop-main" in err
-    project.run("down", check=True)
-    project.assert_nothing_left()
+    with engine_proxy(project) as proxy:
+        process = project.start("up", env=proxy.environ)
+        assert eventually(lambda: bool(project.docker("ps", "-q", "--filter", _ours(project))), limit_s=60)
+        proxy.break_call("DELETE /containers", "hang")  # from now on the engine is slow to remove
+        process.send_signal(signal.SIGINT)
+        assert eventually(lambda: bool(proxy.broken), limit_s=30)
+        eventually(lambda: False, limit_s=0.5)  # longer than what counts as the first one's echo
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+        assert process.returncode == 130, err
+        assert "envctl down" in err
+        assert "shop-main" in err
+        project.environ |= proxy.environ
+        project.run("down", check=True)
+        project.assert_nothing_left()
 
 
 def test_signal_to_an_environment_that_was_there(project: Project) -> None:
@@ -177,18 +172,19 @@ def test_signal_to_an_environment_that_was_there(project: Project) -> None:
     project.assert_nothing_left()
 
 
-@pytest.mark.parametrize("words", ["rm --force", "network rm", "volume rm"])
-def test_signal_during_down(project: Project, words: str) -> None:
+@pytest.mark.parametrize("order", ["DELETE /containers", "DELETE /networks", "DELETE /volumes"])
+def test_signal_during_down(project: Project, order: str) -> None:
     """A signal during `down` leaves an environment that the next `down` finishes."""
     project.config(REDIS)
-    project.up()
-    docker = CountingDocker.of(project)
-    process = project.start("down", env=docker.environ)
-    assert eventually(_called(docker, words), limit_s=60, every_s=0.005)
-    code, err = _interrupt(process, signal.SIGINT, group=True)
-    assert code in (0, 130), err
-    project.run("down", check=True)
-    project.assert_nothing_left()
+    with engine_proxy(project) as proxy:
+        project.environ |= proxy.environ
+        project.up()
+        process = project.start("down")
+        assert eventually(_asked(proxy, order), limit_s=60, every_s=0.005)
+        code, err = _interrupt(process, signal.SIGINT, group=True)
+        assert code in (0, 130), err
+        project.run("down", check=True)
+        project.assert_nothing_left()
 
 
 @pytest.mark.parametrize("command", ["up", "down"])
