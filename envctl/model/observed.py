@@ -62,7 +62,7 @@ class Death:
     Attributes:
         service: Its name.
         exit_code: Its exit code, or None where unknown.
-        out_of_memory: Whether the kernel killed it at its memory limit.
+        out_of_memory: Whether the kernel killed it at its memory limit, as far as can be known.
         log_tail: Its last lines, raw; escape before printing.
         ran_s: How long it ran, seconds, or None.
     """

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import unicodedata
 from datetime import datetime
 
 import pytest
 from harness import Project
+
+from envctl.engines.docker import deaths
+from envctl.engines.docker.endpoint import DEFAULT_ADDRESS, Endpoint
 
 _FIELDS = {
     *("code", "exit", "message", "cause", "evidence", "fix", "subject", "retryable", "state", "leftovers"),
@@ -119,6 +124,24 @@ def test_out_of_memory(project: Project) -> None:
     assert (error["code"], error["exit"], error["subject"]["service"]) == ("OUT_OF_MEMORY", 84, "bad")
     assert any("memory" in fix for fix in error["fix"])
     project.assert_nothing_left()
+
+
+def test_out_of_memory_that_the_engine_missed(project: Project) -> None:
+    """A container with a memory limit that ended by SIGKILL, and not by the engine's hand, ran out of memory.
+
+    The notice cannot be made to get lost; a SIGKILL from beside the engine leaves the same traces.
+    """
+    endpoint = Endpoint(DEFAULT_ADDRESS)
+    for by_engine in (True, False):
+        words = ("--detach", "--label", project.own_label, "--memory", "12m", "busybox", "sleep", "600")
+        handle = project.docker("run", *words)
+        if by_engine:
+            project.docker("kill", handle)
+        else:
+            os.kill(int(project.docker("inspect", "--format", "{{.State.Pid}}", handle)), signal.SIGKILL)
+        project.docker("wait", handle)
+        death = deaths.autopsy(endpoint, "bad", handle)
+        assert (death.exit_code, death.out_of_memory) == (137, not by_engine)
 
 
 def _is_clean(text: str) -> bool:

@@ -10,12 +10,17 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from envctl.engines.docker import cli
+from envctl.engines.docker.direct import Question
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EnvctlError, Interrupted
+from envctl.host import clock
 from envctl.model import Death
 from envctl.plan.labels import LABEL_PREFIX
 
 _TAIL_LINES = 20
+_KILLED = 128 + 9
+_EVENTS_LIMIT_S = 2.0
+_LOOK = '{"state":{{json .State}},"memory":{{.HostConfig.Memory}}}'
 
 
 @contextmanager
@@ -69,20 +74,34 @@ def _read(process: subprocess.Popen[bytes], endpoint: Endpoint, report: Callable
 def autopsy(endpoint: Endpoint, service: str, handle: str) -> Death:
     """Why a container ended: its exit code, whether memory ran out, how long it ran, its last lines."""
     try:
-        state = json.loads(
-            cli.run(endpoint, ["inspect", "--format", "{{json .State}}", handle], doing="inspect a container")
-        )
+        seen = json.loads(cli.run(endpoint, ["inspect", "--format", _LOOK, handle], doing="inspect a container"))
     except Interrupted:
         raise
     except (EnvctlError, ValueError):
         return Death(service)
+    state = seen["state"]
+    # A busy engine misses one in some dozens of the kernel's notices that memory ran out.
+    silently = state.get("ExitCode") == _KILLED and bool(seen["memory"]) and not _by_request(endpoint, handle)
     return Death(
         service,
         exit_code=state.get("ExitCode"),
-        out_of_memory=bool(state.get("OOMKilled")),
+        out_of_memory=bool(state.get("OOMKilled")) or silently,
         log_tail=tail(endpoint, handle),
         ran_s=_seconds(state.get("StartedAt"), state.get("FinishedAt")),
     )
+
+
+def _by_request(endpoint: Endpoint, handle: str) -> bool:
+    """Whether somebody had the engine kill a container, or that cannot be known."""
+    filters = json.dumps({"container": [handle], "event": ["kill"]})
+    options = {"since": "1", "until": f"{clock.now().timestamp():.6f}", "filters": filters}
+    try:
+        fine, text = Question(endpoint, "/events", options).answer(clock.monotonic_s() + _EVENTS_LIMIT_S)
+    except Interrupted:
+        raise
+    except EnvctlError:
+        return True
+    return not fine or bool(text.strip())
 
 
 def tail(endpoint: Endpoint, handle: str, lines: int = _TAIL_LINES) -> tuple[str, ...]:
