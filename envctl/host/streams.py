@@ -37,7 +37,7 @@ def run(
 
     Args:
         start: Starts it.
-        kill: Ends it, where we are interrupted, or cannot read `stdin` or write `stdout`.
+        kill: Ends it and waits for that, where we are interrupted, or cannot read `stdin` or write `stdout`.
         stdin: What it reads; None for nothing.
         stdout: Where what it writes goes; None for nowhere. Only one of both can be given.
 

@@ -86,7 +86,11 @@ class Inside:
         def start(reads: int, writes: int) -> subprocess.Popen[bytes]:
             return subprocess.Popen(command, stdin=reads, stdout=writes, stderr=subprocess.PIPE, env=self.environ)
 
-        return streams.run(start, subprocess.Popen.kill, stdin=stdin, stdout=stdout)
+        def end(process: subprocess.Popen[bytes]) -> None:
+            process.kill()
+            process.wait()
+
+        return streams.run(start, end, stdin=stdin, stdout=stdout)
 
 
 @contextmanager
