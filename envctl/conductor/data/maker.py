@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from envctl.report import EnvironmentReport, Progress
 
 
+_GONE = "the environment is as it was before; what the data was made in is removed (--keep-failed keeps it)"
+
+
 @contextmanager
 def maker(
     place: Place,
@@ -70,11 +73,7 @@ def maker(
         raise
     except EnvctlError as error:
         keep = own.wishes.keep_failed and own.find() is not None
-        error.state = (
-            "the environment is as it was before; what the data was made in is removed (--keep-failed keeps it)"
-        )
-        if keep:
-            error.state = f"kept: look into it with envctl psql --name {label}; envctl down --name {label} removes it"
+        error.state = _kept(label) if keep else _GONE
         raise
     finally:
         with shielded(left=lambda: [f"environment {own.identity().name}"]):
@@ -82,6 +81,10 @@ def maker(
                 ending.begin(own.identity().name, partial(_end, own, request.id))
             else:
                 session.end(own.state, own.registry, place.selection.environ, request.id, keep=keep, progress=progress)
+
+
+def _kept(label: str) -> str:
+    return f"kept: look into it with envctl psql --name {label}; envctl down --name {label} removes it"
 
 
 def _end(own: Place, session_id: str, on_mark: Callable[[], None]) -> None:

@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from envctl.host.clock import monotonic_s, sleep_s
 from envctl.kinds.postgres.data import Databases, own_name
 from envctl.kinds.postgres.databases.exchange import exchange, exists
 from envctl.kinds.postgres.protocol.asking import LIMIT_S, asking, beside
 from envctl.kinds.postgres.protocol.client import Client, identifier
 from envctl.model import Connection
-
-_LEAVE_S = 10.0
-_PAUSE_S = 0.002
 
 
 def baseline_name(database: str) -> str:
@@ -95,15 +91,9 @@ def _clear(client: Client, connection: Connection) -> None:
 def _make_spare(client: Client, connection: Connection, template: str, chosen: str) -> None:
     spare, unfinished, _ = names_of(connection.database or "")
     if not exists(client, spare):
-        made = Databases(connection, LIMIT_S).clone(template, unfinished)
+        databases = Databases(connection, LIMIT_S)
+        made = databases.clone(template, unfinished)
         if chosen:
             with Client(made, LIMIT_S) as inside:
                 inside.rows("UPDATE envctl.meta SET strategy = 'template', why = %s", chosen)
-            _send_away(client, unfinished, monotonic_s() + _LEAVE_S)
-        client.rows(f"ALTER DATABASE {identifier(unfinished)} RENAME TO {identifier(spare)}")
-
-
-def _send_away(client: Client, name: str, deadline_s: float) -> None:
-    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-    while client.rows(end, name) and monotonic_s() < deadline_s:
-        sleep_s(_PAUSE_S)  # a backend takes a moment to end; Postgres itself would look again only after 100 ms
+        databases.rename(unfinished, spare)
