@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import Project
+from harness import Project, eventually
 
 _WRAPPER = """\
 #!/bin/sh
@@ -151,7 +151,8 @@ class EngineProxy:
         Args:
             pattern: Found in "METHOD /path" without the API version: "POST /containers/create".
             how: "refuse" (500), "drop" (not forwarded, closed), "lost" (done, but the answer is dropped), "hang",
-                "killed" (who asks dies, the engine hears nothing) or "orphaned" (who asks dies, the engine does it).
+                "killed" (who asks dies, the engine hears nothing), "orphaned" (who asks dies, the engine does it) or
+                "late" (the engine does it a little after who asks has gone away).
             time: Which of those that match, counted from now and from 1; 0 breaks all.
             words: What a refused request is answered with.
         """
@@ -193,12 +194,23 @@ class EngineProxy:
             elif how == "hang":
                 while client.recv(65536):
                     pass
+            elif how == "late":
+                head += b"".join(iter(lambda: client.recv(65536), b""))
+                self._wait_for(re.compile("DELETE /volumes"), limit_s=0.4)
+                self._forward(stack, client, head, answers=False)
             elif how not in ("drop", "killed"):
-                engine = socket.socket(socket.AF_UNIX)
-                self._keep(stack, engine)
-                engine.connect(_ENGINE_SOCKET)
-                engine.sendall(_one_request(head))
-                _pump(client, engine, answers=how not in ("lost", "orphaned"))
+                self._forward(stack, client, head, answers=how not in ("lost", "orphaned"))
+
+    def _forward(self, stack: ExitStack, client: socket.socket, data: bytes, *, answers: bool) -> None:
+        engine = socket.socket(socket.AF_UNIX)
+        self._keep(stack, engine)
+        engine.connect(_ENGINE_SOCKET)
+        engine.sendall(_one_request(data))
+        _pump(client, engine, answers=answers)
+
+    def _wait_for(self, order: re.Pattern[str], *, limit_s: float) -> None:
+        """Wait until something like this was asked, but not for ever: it may never be."""
+        eventually(lambda: any(map(order.search, tuple(self.seen))), limit_s=limit_s, every_s=0.005)
 
     def _keep(self, stack: ExitStack, connection: socket.socket) -> None:
         with self._lock:

@@ -90,6 +90,20 @@ def test_signal_before_anything_is_created(project: Project, order: str) -> None
         project.assert_nothing_left()
 
 
+def test_creation_that_the_engine_finishes_late(project: Project) -> None:
+    """A container that the engine makes after its client went away takes its volume with it, not one without a label."""
+    project.config(REDIS)
+    with engine_proxy(project) as proxy:
+        project.environ |= proxy.environ
+        proxy.break_call("POST /containers/create", "late")
+        process = project.start("up")
+        assert eventually(lambda: bool(proxy.broken), limit_s=60, every_s=0.005)
+        project.traces.notice()  # what has no label is known by its name
+        code, err = _interrupt(process, signal.SIGINT, group=True)
+        assert code == 130, err
+        project.assert_nothing_left()
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_signal_at_any_moment(project: Project, seed: int) -> None:
     """At whatever moment the signal comes, the exit code is its own or that of success, and nothing is torn apart."""
@@ -101,6 +115,7 @@ def test_signal_at_any_moment(project: Project, seed: int) -> None:
         try:
             _, err = process.communicate(timeout=moments.uniform(0.15, 1.5))
         except subprocess.TimeoutExpired:
+            project.traces.notice()
             code, err = _interrupt(process, number, group=moments.random() < 0.5)
             if "KeyboardInterrupt" not in err:  # else Python itself was still starting, and nothing had begun
                 assert code in (0, 128 + number, -number), err  # the last: before Python could take the signal

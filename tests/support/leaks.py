@@ -149,11 +149,16 @@ def find(traces: Traces) -> list[str]:
 
 
 def owned_objects(traces: Traces) -> list[Thing]:
-    """Containers, networks and volumes of the project, unnamed volumes included."""
+    """Containers, networks and volumes of the project, unnamed volumes included, and those that lost their labels."""
     if not traces.containers:
         return []
     mounted = traces.mounted()
-    return [thing for thing in things() if traces.owns(thing) or (thing.noun == "volume" and thing.id in mounted)]
+
+    def ours(thing: Thing) -> bool:
+        named = any(thing.name.startswith(f"{stack}_") for stack in traces.stacks)
+        return traces.owns(thing) or (thing.noun == "volume" and (thing.id in mounted or named))
+
+    return [thing for thing in things() if ours(thing)]
 
 
 def _objects(traces: Traces) -> Iterator[str]:

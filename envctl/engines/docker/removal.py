@@ -12,7 +12,7 @@ from envctl.errors import EnvctlError
 from envctl.host import clock
 from envctl.model import Removed, Stack
 
-_ROUNDS = 6
+_ROUNDS = 8
 # An engine may still be finishing a creation that was asked for before its client was killed: a network takes 70 ms on
 # an idle machine. Before "nothing is there" is believed, it is asked again after these pauses; and what it did not
 # remove may only have been in use by what it was still removing.
@@ -38,15 +38,13 @@ def remove(where: Endpoint, stack: Stack, registry_id: str, *, purge: bool, sett
         found = objects.owned(where, stack.id, registry_id)
         kept = () if purge else tuple(name for name in found.volumes if name in found.persistent)
         volumes = [name for name in found.volumes if name not in kept]
-        if not (found.containers or found.networks or volumes):
-            left = []
-            pause_s = next(pauses_s, None)
-            if pause_s is None:
-                break
+        going = found.containers or found.networks
+        if not going and (pause_s := next(pauses_s, None)):
             clock.sleep_s(pause_s)
             continue
-        left = _round(where, found, volumes, counts, grace=bool(kept))
-        if settled and not left:
+        # A container that is just being created would make its volume again, and without a label. So volumes go last.
+        left = _round(where, found, volumes if settled or not going else (), counts, grace=bool(kept))
+        if not left and (settled or not going):
             break
         if left:
             clock.sleep_s(_PAUSES_S[0])
