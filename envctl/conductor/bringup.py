@@ -147,6 +147,8 @@ class BringUp:
         folder = self.place.folder(self.found.identity.name)
         paths.make_private(folder)
         starting = set(plan.subjects(Verb.START))
+        if starting and self.found.state is EnvironmentState.READY:  # killed from here on, it may be half changed
+            self.place.registry.set_state(self.found.identity.name, EnvironmentState.DEGRADED)
         # A guard would be in the way of a program that does not set SO_REUSEADDR, as the repository's own may not.
         guarded = {name for name in starting if self.place.spec.services[name].process is None}
         leases = [lease for lease in stack.ports if lease.service in guarded] if self.capabilities.local else []

@@ -107,6 +107,22 @@ def test_sweep_has_every_call(project: Project) -> None:
     assert docker.calls == []
 
 
+def test_down_after_a_kill_of_an_up_that_added_a_service(project: Project) -> None:
+    """A container of the added service that the engine makes after the kill is gone after `down`, with its volume."""
+    project.config("services:\n  box: {image: busybox, command: [sleep, '600']}\n")
+    with engine_proxy(project) as proxy:
+        project.environ |= proxy.environ
+        project.up()
+        project.config(REDIS)
+        proxy.break_call("POST /containers/create", "late")
+        process = project.start("up")
+        assert eventually(lambda: bool(proxy.broken), limit_s=60, every_s=0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        project.run("down", check=True)
+        project.assert_nothing_left()
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_kill_of_up_at_any_moment(project: Project, seed: int) -> None:
     """Killed again and again at random moments, also of Python's own work, `up` never gets into a dead end."""

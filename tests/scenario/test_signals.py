@@ -91,7 +91,7 @@ def test_signal_before_anything_is_created(project: Project, order: str) -> None
 
 
 def test_creation_that_the_engine_finishes_late(project: Project) -> None:
-    """A container that the engine makes after its client went away takes its volume with it, not one without a label."""
+    """What the engine makes after its client went away is removed too, with its volume."""
     project.config(REDIS)
     with engine_proxy(project) as proxy:
         project.environ |= proxy.environ
