@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,14 @@ import psycopg
 import pytest
 from real_servers import eventually, postgres_binary
 
-from envctl.errors import DataFailed, SnapshotInvalid
+from envctl.errors import DataFailed, Interrupted, SnapshotInvalid
 from envctl.host import streams
+from envctl.host.signals import interruptible
 from envctl.kinds.postgres import baseline, dump
 from envctl.kinds.postgres.data import Databases, connection_to
+from envctl.kinds.postgres.databases.exchange import exists
 from envctl.kinds.postgres.dumps import moment, takeover
+from envctl.kinds.postgres.protocol.client import Client
 from envctl.model import Connection
 
 ODD = "a \"b\" 'c' %s \\ ü\n\t"
@@ -165,6 +169,25 @@ def test_abort_leaves_everything_as_it_was(base: Connection) -> None:
     dump.restore(base, saved(base), Inside(base)).abort()
     after = content(base)
     assert before[:-1] == after[:-1]
+    assert databases(base) == [base.database]
+
+
+def test_interrupted_when_its_session_ends(base: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the worst moment, before the session that holds the lock is closed, keeps nobody waiting for it.
+
+    The moment cannot be met from outside: so the signal is sent by what closes the session.
+    """
+    file, new, leave = saved(base), takeover.new_name(base), Client.__exit__
+
+    def leave_interrupted(client: Client, *details: Any) -> None:
+        if exists(client, new):
+            monkeypatch.undo()
+            os.kill(os.getpid(), signal.SIGINT)
+        leave(client, *details)
+
+    monkeypatch.setattr(Client, "__exit__", leave_interrupted)
+    with interruptible(), pytest.raises(Interrupted):
+        dump.restore(base, file, Inside(base))
     assert databases(base) == [base.database]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from envctl.host.signals import shielded
 from envctl.kinds.postgres.data import own_name
 from envctl.kinds.postgres.databases.exchange import exchange, exists
 from envctl.kinds.postgres.protocol.asking import asking, beside
@@ -27,8 +28,12 @@ def old_name(base: Connection) -> str:
 
 @contextmanager
 def maintenance(base: Connection, aim: str, limit_s: float = _LIMIT_S) -> Iterator[Client]:
-    """A session beside the environment's database, in which nobody else exchanges it. Raises DataFailed."""
-    with asking(base, aim), Client(beside(base), limit_s) as session:
+    """A session beside the environment's database, in which nobody else exchanges it. Raises DataFailed.
+
+    A signal waits until it has ended. Raised just before, it would leave the session open for as long as the exception
+    is known, and with it the lock, for which what then cleans up waits.
+    """
+    with shielded(), asking(base, aim), Client(beside(base), limit_s) as session:
         session.rows("SELECT pg_advisory_lock(hashtextextended('envctl swap ' || %s, 0))", base.database or "")
         yield session
 
