@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 
@@ -61,6 +62,16 @@ def test_down_ends_a_daemon_without_its_variables(project: Project) -> None:
     configure(project, {"api": family(environment=_EMPTY), "other": server()})
     project.up()
     assert eventually(lambda: len(pids(project, "sleep 600")) == 3)
+    project.run("down", check=True)
+    project.assert_nothing_left()
+
+
+def test_down_ends_a_daemon_of_the_first_moment(project: Project) -> None:
+    """The same where it is all that the service does at first, so that the parents are gone within a millisecond."""
+    at_once = "(setsid env -i sleep 600 &); exec " + shlex.join(map(str, server()["process"]))
+    configure(project, {"api": server() | {"process": ["sh", "-c", at_once]}})
+    project.up()
+    assert eventually(lambda: len(pids(project, "sleep 600")) == 1)
     project.run("down", check=True)
     project.assert_nothing_left()
 

@@ -103,8 +103,6 @@ class Keeper:
         os.close(null)
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
-        if self._services:
-            _adopt_orphans()
 
     def _start(self, service: Service) -> None:
         try:
@@ -202,11 +200,16 @@ def _wake_on_children() -> int:
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of all whose parent ends: they stay in our tree, and in a container nobody else reaps them."""
-    try:
-        import ctypes  # here, because it takes as long as the start of a service
+    """Become the parent of all whose parent ends: they stay in our tree, and in a container nobody else reaps them.
 
-        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    A service may make such processes in its first milliseconds, so this comes before its start, and does without the
+    module `ctypes`, whose import takes three of them.
+    """
+    try:
+        import _ctypes  # what `ctypes` is made of; a part of the interpreter
+
+        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type] # as ctypes.CDLL(None)
+        _ctypes.call_function(prctl, (_SUBREAPER, 1, 0, 0, 0))
     except (ImportError, OSError, AttributeError):
         return  # they are found by their variable as well
 
@@ -224,4 +227,5 @@ def main(lock_fd: int) -> None:
         os.set_inheritable(lock_fd, False)  # noqa: FBT003 - its signature
     os.chdir("/")
     os.umask(0o077)
+    _adopt_orphans()
     Keeper(lock_fd).run()
