@@ -129,11 +129,13 @@ class EngineProxy:
     Attributes:
         path: Its socket.
         seen: Method and path of each request, in order.
+        own: Those of them that envctl made itself, not one of Docker's programs.
         broken: Those of them that were broken.
     """
 
     path: Path
     seen: list[str] = field(default_factory=list)
+    own: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     _rule: tuple[re.Pattern[str], int, str] | None = None
     _refusal: bytes = b"{}"
@@ -159,12 +161,23 @@ class EngineProxy:
         with self._lock:
             self._rule = (re.compile(pattern), time, how)
             self._refusal = json.dumps({"message": words}).encode()
-            self.broken.clear()
-            self.seen.clear()
+            self._clear()
 
-    def _fault(self, call: str) -> str | None:
+    def forget(self) -> None:
+        """Forget the requests so far, and break none any more."""
+        with self._lock:
+            self._rule = None
+            self._clear()
+
+    def _clear(self) -> None:
+        for calls in (self.broken, self.seen, self.own):
+            calls.clear()
+
+    def _fault(self, call: str, pid: int) -> str | None:
         with self._lock:
             self.seen.append(call)
+            if not _name(pid).startswith("docker"):
+                self.own.append(call)
             if self._rule is None or not self._rule[0].search(call):
                 return None
             pattern, time, how = self._rule
@@ -181,7 +194,7 @@ class EngineProxy:
             if not head:
                 return
             method, target, *_ = head.split(b"\r\n", 1)[0].decode().split(" ")
-            how = self._fault(f"{method} {re.sub(r'^/v[0-9.]+', '', target)}")
+            how = self._fault(f"{method} {re.sub(r'^/v[0-9.]+', '', target)}", _peer(client))
             if how in ("killed", "orphaned"):
                 os.kill(_peer(client), signal.SIGKILL)
             if how == "refuse":
@@ -274,6 +287,12 @@ def _peer(client: socket.socket) -> int:
     """The process at the other end."""
     pid: int = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))[0]
     return pid
+
+
+def _name(pid: int) -> str:
+    with suppress(OSError):  # it has ended
+        return Path(f"/proc/{pid}/comm").read_text()
+    return ""
 
 
 def _read_head(client: socket.socket) -> bytes:

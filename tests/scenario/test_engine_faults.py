@@ -330,7 +330,7 @@ def test_engine_lost_during_up_is_cleaned_up_later(redis: Project) -> None:
         result = redis.run("up", "--format", "json", env=proxy.environ)
         assert result.error["exit"] == 69, str(result)
         assert result.error["leftovers"] or redis.labelled() == []
-        proxy.break_call("nothing at all", "drop")
+        proxy.forget()
         redis.run("down", check=True)
     redis.assert_nothing_left()
 

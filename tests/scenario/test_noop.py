@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from faults import CountingDocker
+from faults import CountingDocker, engine_proxy
 from harness import Project
 
 HEAVY = {"python_on_whales", "docker", "httpx", "psycopg", "redis", "pydantic", "structlog", "asyncio"}
@@ -35,14 +35,17 @@ def test_unchanged_up_imports_nothing_heavy(project: Project) -> None:
 
 
 def test_unchanged_up_asks_once(project: Project) -> None:
-    """An `up` of what runs already makes one call of docker; `env` and `url` make none."""
+    """An `up` of what runs already asks the engine once, `env` and `url` not at all; none of them calls docker."""
     project.config("services:\n  redis: {}\n")
-    project.up()
     docker = CountingDocker.of(project)
-    project.up(env=docker.environ)
-    assert len(docker.calls) == 1, docker.calls
-    docker.forget()
-    project.run("env", check=True, env=docker.environ)
-    project.run("url", "redis", check=True, env=docker.environ)
-    assert docker.calls == []
-    project.run("down", check=True)
+    with engine_proxy(project) as proxy:
+        project.environ |= proxy.environ
+        project.up()
+        proxy.forget()
+        project.up(env=docker.environ)
+        assert [seen.partition("?")[0] for seen in proxy.seen] == ["GET /containers/json"]
+        proxy.forget()
+        project.run("env", check=True, env=docker.environ)
+        project.run("url", "redis", check=True, env=docker.environ)
+        assert (proxy.seen, docker.calls) == ([], [])
+        project.run("down", check=True)

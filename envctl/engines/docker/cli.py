@@ -79,16 +79,6 @@ class Call:
         self.process.wait()
 
 
-def answers(calls: Sequence[Call]) -> list[str]:
-    """What several calls printed. When one fails the others are ended, so that none outlives its question."""
-    try:
-        return [call.answer() for call in calls]
-    except BaseException:
-        for call in calls:
-            call.end()
-        raise
-
-
 def start(endpoint: Endpoint, arguments: Sequence[str], *, doing: str) -> Call:
     """Start a call."""
     return start_program([program(), *endpoint.arguments, *arguments], doing=doing, told=arguments)

@@ -34,41 +34,26 @@ def watch(endpoint: Endpoint, stack_id: str, *, since_s: float, report: Callable
             where the engine's clock is ours.
         report: Gets each death, with its evidence.
     """
-    since = ["--since", f"{since_s:.3f}"] if endpoint.is_local else []
-    arguments = [
-        *("events", *since, "--filter", "type=container", "--filter", "event=die"),
-        *("--filter", f"label={LABEL_PREFIX}stack={stack_id}", "--format", "{{json .}}"),
-    ]
-    process = subprocess.Popen(
-        [cli.program(), *endpoint.arguments, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=cli.environment(),
-        process_group=0,
-        preexec_fn=cli.die_with_parent,
-    )
-    reader = threading.Thread(target=_read, args=(process, endpoint, report), daemon=True)
+    filters = {"type": ["container"], "event": ["die"], "label": [f"{LABEL_PREFIX}stack={stack_id}"]}
+    since = {"since": f"{since_s:.3f}"} if endpoint.is_local else {}
+    question = Question(endpoint, "/events", {"filters": json.dumps(filters), **since})
+    reader = threading.Thread(target=_read, args=(question, report), daemon=True)
     reader.start()
     try:
         yield
     finally:
-        process.kill()
-        process.wait()
+        question.end()
         reader.join(timeout=1.0)
 
 
-def _read(process: subprocess.Popen[bytes], endpoint: Endpoint, report: Callable[[Death], None]) -> None:
-    assert process.stdout is not None  # noqa: S101 - it is a pipe
-    with process.stdout as lines:
-        for line in lines:
-            try:
-                event = json.loads(line)
-                actor = event["Actor"]
-                service = actor["Attributes"][LABEL_PREFIX + "service"]
-            except (ValueError, KeyError, TypeError):
-                continue
-            report(autopsy(endpoint, service, str(actor["ID"])))
+def _read(question: Question, report: Callable[[Death], None]) -> None:
+    for line in question.lines():
+        try:  # what is no event is the head of the answer
+            actor = json.loads(line)["Actor"]
+            service = actor["Attributes"][LABEL_PREFIX + "service"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        report(autopsy(question.endpoint, service, str(actor["ID"])))
 
 
 def autopsy(endpoint: Endpoint, service: str, handle: str) -> Death:

@@ -18,7 +18,7 @@ from envctl.errors import EngineTimeout
 from envctl.host import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from subprocess import Popen
     from typing import Any
 
@@ -87,8 +87,19 @@ class Question:
         text = body.decode(errors="replace")
         return (True, text) if int(words[1]) < _FINE else (False, _message(text))
 
+    def lines(self) -> Iterator[str]:
+        """The lines of an endless answer, each when it comes: until the engine hangs up, or a thread calls `end`."""
+        received = b""
+        self._stream.settimeout(None)
+        with suppress(OSError):
+            while part := self._stream.recv(1 << 16):
+                *whole, received = (received + part).split(b"\n")
+                yield from (line.decode(errors="replace") for line in whole)
+
     def end(self) -> None:
         """Give the question up; after `answer` this does nothing."""
+        with suppress(OSError):  # it is closed; otherwise a thread that waits is woken
+            self._stream.shutdown(socket.SHUT_RDWR)
         self._stream.close()
         if self._process is not None:
             self._process.kill()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from envctl.engines.docker import cli
+from envctl.engines.docker import cli, listing
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.errors import EnvctlError, Interrupted
 from envctl.model import Found, PortLease, Stack
@@ -24,7 +24,6 @@ _FULL_NAMES = (
     *(LABEL_PREFIX + "expires", LABEL_PREFIX + "persist", "com.docker.compose.project"),
 )
 _NAMES = (*(name.removeprefix(LABEL_PREFIX) for name in _FULL_NAMES[:-1]), "compose")
-_LABELS = "[" + ",".join(f'{{{{json (.Label "{name}")}}}}' for name in _FULL_NAMES) + "]"
 _ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - what Docker means by no address; read here, never bound
 
 
@@ -36,17 +35,10 @@ def find_all(where: Endpoint, engine: str, registry_id: str) -> list[Found]:
         engine: Name of the engine, for the records.
         registry_id: The registry's id.
     """
-    ours = ["--filter", f"label={LABEL_PREFIX}registry={registry_id}"]
-    listing = ["ps", "--all", "--quiet", "--no-trunc", *ours]
-    handles, *others = cli.answers(
-        [
-            cli.start(where, listing, doing="list containers"),
-            cli.start(where, ["network", "ls", *ours, "--format", _LABELS], doing="list networks"),
-            cli.start(where, ["volume", "ls", *ours, "--format", _LABELS], doing="list volumes"),
-        ]
-    )
-    parts = [_Part(_labels_of(one), one) for one in _inspect(where, handles.split())]
-    parts += [_Part(dict(zip(_NAMES, json.loads(line), strict=True))) for text in others for line in text.splitlines()]
+    there = listing.lists(listing.ask(where, listing.NOUNS, {"label": [f"{LABEL_PREFIX}registry={registry_id}"]}))
+    containers = _inspect(where, [str(one["Id"]) for one in there["container"]])
+    parts = [_Part(_labels(one["Config"]), one) for one in containers]
+    parts += [_Part(_labels(one)) for noun in ("network", "volume") for one in there[noun]]
     by_stack: dict[str, list[_Part]] = {}
     for part in parts:
         by_stack.setdefault(part.labels.get("stack", ""), []).append(part)
@@ -75,8 +67,8 @@ def _inspect(where: Endpoint, handles: Sequence[str]) -> list[Mapping[str, Any]]
     return found
 
 
-def _labels_of(container: Mapping[str, Any]) -> dict[str, str]:
-    labels: Mapping[str, str] = container["Config"]["Labels"]
+def _labels(thing: Mapping[str, Any]) -> dict[str, str]:
+    labels: Mapping[str, str] = thing["Labels"]
     return {name: str(labels.get(full, "")) for name, full in zip(_NAMES, _FULL_NAMES, strict=True)}
 
 

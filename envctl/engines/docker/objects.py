@@ -4,78 +4,45 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from envctl.engines.docker import cli
-from envctl.engines.docker.direct import Question, answers
+from envctl.engines.docker import listing
+from envctl.engines.docker.direct import Question
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.engines.docker.states import STATES
 from envctl.host import clock
 from envctl.model import Observed, ObservedService, ServiceState, Stack
 from envctl.plan.labels import LABEL_PREFIX
 
-_LABELS = ("registry", "stack", "service", "digest", "aspects", "data")
+_LIMIT_S = 20.0
 _EXIT_CODE = re.compile(r"Exited \((\d+)\)")
-_PUBLISHED = re.compile(r":(\d+)->(\d+)/tcp")
 _IMAGE_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
-
-
-def _label(name: str) -> str:
-    return f'{{{{json (.Label "{LABEL_PREFIX}{name}")}}}}'
-
-
-_CONTAINER = (
-    "[{{json .ID}},{{json .Names}},{{json .State}},{{json .Status}},{{json .Image}},{{json .Ports}},"
-    + ",".join(map(_label, _LABELS))
-    + "]"
-)
-_OTHER = "[{{json .Name}}," + ",".join(map(_label, ("registry", "stack", "persist"))) + "]"
+# What Compose calls a project's own things.
+_NAMES = {"container": "{}-.+", "network": "{}(_.+)?", "volume": "{}_.+"}
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A look at one stack that is under way; the calls run side by side.
+    """A look at one stack that is under way; the engine answers the questions side by side.
 
     Attributes:
         stack: The stack.
         registry_id: Whose labels count as ours.
-        calls: By noun: "container", "network", "volume".
+        questions: By noun: "container", "network", "volume".
     """
 
     stack: Stack
     registry_id: str
-    calls: dict[str, cli.Call] = field(default_factory=dict)
+    questions: Mapping[str, Question]
 
     def result(self) -> Observed:
-        """Wait for the calls and say what is there. Raises EngineUnavailable errors."""
-        texts = dict(zip(self.calls, cli.answers(list(self.calls.values())), strict=True))
-        services: dict[str, ObservedService] = {}
-        ours: dict[str, list[str]] = {"network": [], "volume": []}
-        foreign: list[str] = []
-        for row in _rows(texts["container"]):
-            handle, name, state, status, image, ports, registry, stack, *labels = row
-            if (registry, stack) == (self.registry_id, self.stack.id):
-                services[labels[0]] = _service(handle, state, status, image, ports, labels)
-            elif self._is_our_name("container", name):
-                foreign.append(f"container {name}")
-        for noun, names in ours.items():
-            for name, registry, stack, _ in _rows(texts.get(noun, "")):
-                if (registry, stack) == (self.registry_id, self.stack.id):
-                    names.append(name)
-                elif self._is_our_name(noun, name):
-                    foreign.append(f"{noun} {name}")
-        return Observed(services, tuple(ours["network"]), tuple(ours["volume"]), tuple(foreign))
+        """Wait for the answers and say what is there. Raises EngineUnavailable errors."""
+        return read(self.stack, self.registry_id, listing.lists(self.questions))
 
     def end(self) -> None:
         """Give the look up."""
-        for call in self.calls.values():
-            call.end()
-
-    def _is_our_name(self, noun: str, name: str) -> bool:
-        project = re.escape(self.stack.project)
-        pattern = {"container": f"{project}-.+", "network": f"{project}(_.+)?", "volume": f"{project}_.+"}[noun]
-        return re.fullmatch(pattern, name) is not None
+        listing.end(self.questions)
 
 
 def look(endpoint: Endpoint, stack: Stack, registry_id: str, *, whole: bool) -> Look:
@@ -85,17 +52,35 @@ def look(endpoint: Endpoint, stack: Stack, registry_id: str, *, whole: bool) -> 
         endpoint: The engine.
         stack: The stack.
         registry_id: Our registry's id.
-        whole: Whether to look at networks and volumes too, and at foreign things with our names; otherwise one call
+        whole: Whether to look at networks and volumes too, and at foreign things with our names; otherwise one question
             for our containers is all, which is what an `up` of something that runs can afford.
     """
-    found = Look(stack, registry_id)
-    where = f"name={stack.project}" if whole else f"label={LABEL_PREFIX}stack={stack.id}"
-    listing = ["ps", "--all", "--no-trunc", "--filter", where, "--format", _CONTAINER]
-    found.calls["container"] = cli.start(endpoint, listing, doing="list containers")
-    for noun in ("network", "volume") if whole else ():
-        arguments = [noun, "ls", "--filter", f"name={stack.project}", "--format", _OTHER]
-        found.calls[noun] = cli.start(endpoint, arguments, doing=f"list {noun}s")
-    return found
+    ours = {"name": [stack.project]} if whole else {"label": [f"{LABEL_PREFIX}stack={stack.id}"]}
+    return Look(stack, registry_id, listing.ask(endpoint, listing.NOUNS if whole else ("container",), ours))
+
+
+def read(stack: Stack, registry_id: str, there: listing.Lists) -> Observed:
+    """What is there of a stack, and what else has its names.
+
+    Args:
+        stack: The stack.
+        registry_id: Whose labels count as ours.
+        there: What the engine has, by noun.
+    """
+    services: dict[str, ObservedService] = {}
+    ours: dict[str, list[str]] = {noun: [] for noun in _NAMES}
+    foreign: list[str] = []
+    for noun, things in there.items():
+        pattern = _NAMES[noun].format(re.escape(stack.project))
+        for one in things:
+            name = listing.name(one)
+            if (listing.label(one, "registry"), listing.label(one, "stack")) == (registry_id, stack.id):
+                ours[noun].append(name)
+                if noun == "container":
+                    services[listing.label(one, "service")] = _service(one)
+            elif re.fullmatch(pattern, name):
+                foreign.append(f"{noun} {name}")
+    return Observed(services, tuple(ours["network"]), tuple(ours["volume"]), tuple(foreign))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,29 +103,23 @@ class Owned:
 def owned(endpoint: Endpoint, stack_id: str, registry_id: str) -> Owned:
     """Everything of a stack, by label alone."""
     ours = {"label": [f"{LABEL_PREFIX}stack={stack_id}", f"{LABEL_PREFIX}registry={registry_id}"]}
-    options = {"filters": json.dumps(ours)}
-    questions = [Question(endpoint, "/containers/json", {"all": "1", **options})]
-    questions += [Question(endpoint, path, options) for path in ("/networks", "/volumes")]
-    deadline_s = clock.monotonic_s() + cli.CALL_LIMIT_S
-    containers, networks, told = answers(questions, deadline_s, doing="list what there is")
-    volumes = {str(one["Name"]): one["Labels"] for one in told["Volumes"] or ()}
+    there = listing.lists(listing.ask(endpoint, listing.NOUNS, ours))
     return Owned(
-        tuple(str(one["Id"]) for one in containers),
-        {str(one["Id"]): str(one["Name"]) for one in networks},
-        tuple(volumes),
-        frozenset(name for name, labels in volumes.items() if labels.get(f"{LABEL_PREFIX}persist") == "true"),
+        tuple(str(one["Id"]) for one in there["container"]),
+        {str(one["Id"]): listing.name(one) for one in there["network"]},
+        tuple(map(listing.name, there["volume"])),
+        frozenset(listing.name(one) for one in there["volume"] if listing.label(one, "persist") == "true"),
     )
 
 
 def published(endpoint: Endpoint, stack_id: str) -> dict[int, str]:
     """Host ports that containers outside the stack publish, each with its holder in words."""
-    form = f"[{{{{json .Names}}}},{{{{json .Ports}}}},{_label('stack')}]"
-    rows = _rows(cli.run(endpoint, ["ps", "--format", form], doing="list containers"))
+    containers = listing.lists(listing.ask(endpoint, ["container"], {}))["container"]
     return {
-        int(outer): f'container "{name}"'
-        for name, ports, stack in rows
-        if stack != stack_id
-        for outer, _ in _PUBLISHED.findall(ports)
+        outer: f'container "{listing.name(one)}"'
+        for one in containers
+        if listing.label(one, "stack") != stack_id
+        for outer in listing.published(one).values()
     }
 
 
@@ -150,7 +129,7 @@ def image_ids(endpoint: Endpoint, references: Iterable[str]) -> dict[str, str]:
     try:
         for reference in dict.fromkeys(references):
             questions[reference] = Question(endpoint, f"/images/{reference}/json")
-        deadline_s = clock.monotonic_s() + cli.CALL_LIMIT_S
+        deadline_s = clock.monotonic_s() + _LIMIT_S
         return {reference: _id(*question.answer(deadline_s)) for reference, question in questions.items()}
     finally:
         for question in questions.values():
@@ -169,24 +148,18 @@ def _id(fine: bool, text: str) -> str:  # noqa: FBT001 - as `Question.answer` gi
     return ""
 
 
-def _rows(text: str) -> Iterator[list[str]]:
-    for line in text.splitlines():
-        if line.strip():
-            yield json.loads(line)
-
-
-def _service(handle: str, state: str, status: str, image: str, ports: str, labels: Sequence[str]) -> ObservedService:
-    name, digest, aspects, data = labels
-    known = json.loads(aspects) if aspects else {}
-    code = _EXIT_CODE.search(status)
+def _service(container: listing.Thing) -> ObservedService:
+    known: dict[str, str] = json.loads(listing.label(container, "aspects") or "{}")
+    image = container["Image"]
+    code = _EXIT_CODE.search(container["Status"])
     return ObservedService(
-        name=name,
-        handle=handle,
-        state=STATES.get(state, ServiceState.EXITED),
-        digest=digest,
+        name=listing.label(container, "service"),
+        handle=container["Id"],
+        state=STATES.get(container["State"], ServiceState.EXITED),
+        digest=listing.label(container, "digest"),
         aspects=known,
-        data_digest=data,
+        data_digest=listing.label(container, "data"),
         image_moved=_IMAGE_ID.fullmatch(image) is not None and known.get("image") != image,
         exit_code=int(code[1]) if code else None,
-        host_ports={int(inner): int(outer) for outer, inner in _PUBLISHED.findall(ports)},
+        host_ports=listing.published(container),
     )

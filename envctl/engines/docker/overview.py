@@ -6,30 +6,27 @@ volumes 20 ms: the engine counts the files of every volume it has, ours or not, 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from envctl.engines.docker import listing
 from envctl.engines.docker.direct import Question, answers
 from envctl.engines.docker.endpoint import Endpoint
 from envctl.engines.docker.states import STATES
 from envctl.errors import Denied, EngineUnavailable
-from envctl.host import clock
 from envctl.model import ServiceState
 from envctl.plan.labels import LABEL_PREFIX
 
-_LIMIT_S = 20.0
 _DOING = "list what there is"
 
 
 def running(where: Endpoint, registry_id: str) -> dict[str, dict[str, ServiceState]]:
     """The state of every container with the registry's labels, by stack id and service name."""
     found: dict[str, dict[str, ServiceState]] = {}
-    deadline_s = clock.monotonic_s() + _LIMIT_S
-    for one in answers([_containers(where, registry_id)], deadline_s, doing=_DOING)[0]:
+    for one in listing.lists(listing.ask(where, ["container"], _ours(registry_id)))["container"]:
         state = STATES.get(one["State"], ServiceState.EXITED)
-        found.setdefault(_label(one, "stack"), {})[_label(one, "service")] = state
+        found.setdefault(listing.label(one, "stack"), {})[listing.label(one, "service")] = state
     return found
 
 
@@ -47,7 +44,7 @@ class Weighing:
         self._questions: tuple[Question, ...] = ()
         if urlsplit(where.address).scheme == "unix":
             volumes = Question(where, "/system/df", {"type": "volume"})
-            self._questions = (_containers(where, registry_id, size="1"), volumes)
+            self._questions = (*listing.ask(where, ["container"], _ours(registry_id), size="1").values(), volumes)
 
     def result(self, deadline_s: float) -> Mapping[str, int] | None:
         """Bytes by stack id; None where they are not known by then.
@@ -66,20 +63,15 @@ def _sums(containers: Iterable[Any], volumes: Iterable[Any]) -> Mapping[str, int
     found: dict[str, int] = {}
     users: dict[str, str] = {}  # a volume without a name of its own has no labels
     for one in containers:
-        stack = _label(one, "stack")
+        stack = listing.label(one, "stack")
         found[stack] = found.get(stack, 0) + one.get("SizeRw", 0)
         users |= {mount["Name"]: stack for mount in one.get("Mounts") or () if mount["Type"] == "volume"}
     for volume in volumes:
-        if stack := users.get(volume["Name"]) or _label(volume, "stack"):
+        if stack := users.get(volume["Name"]) or listing.label(volume, "stack"):
             size = (volume.get("UsageData") or {}).get("Size", 0)
             found[stack] = found.get(stack, 0) + max(size, 0)  # -1: its driver does not tell
     return found
 
 
-def _label(thing: Mapping[str, Any], name: str) -> str:
-    return str((thing["Labels"] or {}).get(LABEL_PREFIX + name, ""))
-
-
-def _containers(where: Endpoint, registry_id: str, **options: str) -> Question:
-    ours = json.dumps({"label": [f"{LABEL_PREFIX}registry={registry_id}"]})
-    return Question(where, "/containers/json", {"all": "1", "filters": ours, **options})
+def _ours(registry_id: str) -> Mapping[str, Sequence[str]]:
+    return {"label": [f"{LABEL_PREFIX}registry={registry_id}"]}
