@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from envctl.conductor import record, target
 from envctl.conductor.place import Place
+from envctl.host import clock
 from envctl.model import EnvironmentState, ServiceState, Verdict
 from envctl.ready.wait import check_once
 from envctl.report import EnvironmentReport
 
 _CHECK_LIMIT_S = 2.0
+_REJOIN_LIMIT_S, _REJOIN_PAUSE_S = 2.0, 0.01
 
 
 def report(place: Place) -> EnvironmentReport:
@@ -43,6 +45,22 @@ def report(place: Place) -> EnvironmentReport:
     overall = _overall([state for state, _ in states.values()])
     dirty = found.state is EnvironmentState.DIRTY
     return record.report(found, state=found.state if dirty else overall, states=states)
+
+
+def await_rejoined(place: Place) -> None:
+    """Wait until services that were sent away by another, whose data was exchanged, are ready again; at most 2 s.
+
+    Most connect again at once, and what comes next shall find them ready. One that is not ready for a reason of its own
+    is nobody's concern here.
+
+    Raises:
+        EnvctlError: The engine could not be asked.
+    """
+    until_s = clock.monotonic_s() + _REJOIN_LIMIT_S
+    while any(one.state is ServiceState.UNHEALTHY for one in report(place).services.values()):
+        if clock.monotonic_s() > until_s:
+            return
+        clock.sleep_s(_REJOIN_PAUSE_S)
 
 
 def _overall(states: Sequence[ServiceState]) -> EnvironmentState:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 
+import httpx
 import psycopg
 import pytest
 import redis as client
@@ -121,6 +122,20 @@ def test_in_python(shop: Project) -> None:
     shop.write("resets.py", PROGRAM)
     out = shop.run("run", "--", sys.executable, "resets.py", check=True).out
     assert json.loads(out.splitlines()[0]) == [60, ["postgres", "redis"], 2]
+
+
+def test_who_was_sent_away_is_back(shop: Project) -> None:
+    """A reset by template ends everybody's connections; then the services of its own are ready at once."""
+    ready = variables(shop)["WEBSOCKET_URL"].replace("ws://", "http://").partition("/ws")[0] + "/readyz"
+    resets = shop.start("reset", "--stdin", "--strategy", "template")
+    assert resets.stdin
+    assert resets.stdout
+    for _ in range(5):
+        resets.stdin.write("postgres\n")
+        resets.stdin.flush()
+        assert json.loads(resets.stdout.readline())["reset"][0]["strategy"] == "template"
+        assert httpx.get(ready).status_code == 200
+    resets.communicate(timeout=60)
 
 
 @pytest.mark.parametrize(

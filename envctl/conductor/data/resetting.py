@@ -14,7 +14,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple
 
 from envctl import kinds
-from envctl.conductor import inside, record
+from envctl.conductor import inside, live, record
 from envctl.conductor.data import dirty, provenance
 from envctl.conductor.place import Place, Selection, open_place
 from envctl.errors import NoBaseline, ServiceNotFound, Unsupported
@@ -29,6 +29,7 @@ WAIT_S = 30.0
 
 _COPY_LIMIT_S = 600.0
 _BEING_MADE = {EnvironmentState.CREATING, EnvironmentState.REMOVING}
+_SENDS_AWAY = "template"  # the strategy that ends the connections of whoever uses the database
 _NEVER_TAKEN = "flush"  # the strategy of a reset that found no baseline, and nothing that says there was one
 
 
@@ -147,6 +148,8 @@ class Resetting:
             reports[name] = self._resetter(reach[name], strategy).reset()
             if reports[name].strategy == _NEVER_TAKEN and _was_shaped(place, found, name):
                 raise _lost(name)
+        if any(one.strategy == _SENDS_AWAY for one in reports.values()):
+            live.await_rejoined(place)
         return tuple(reports[name] for name in reach)
 
     def _chosen(self, found: EnvironmentRecord, services: Sequence[str]) -> dict[str, Connection]:

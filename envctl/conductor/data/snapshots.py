@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from envctl import __version__, kinds
-from envctl.conductor import record
+from envctl.conductor import live, record
 from envctl.conductor.data import dirty
 from envctl.conductor.place import Place
 from envctl.errors import DataFailed, ServiceNotFound, SnapshotInvalid, Unsupported, UsageError
@@ -150,6 +150,7 @@ def restore(
                     work.prepare(services[part.service], reader)
                 with shielded(), dirty.while_changing(place, found, doing, [part.service for part in parts]):
                     work.commit()
+        live.await_rejoined(place)
         store.used(name)
         for part in parts:
             progress.phase(part.service, "restored")
