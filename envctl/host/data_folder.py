@@ -52,7 +52,7 @@ def save(data: Path, target: Path, meta: dict[str, Any], leave_out: Callable[[st
             size = os.fstat(fd).st_blocks * 512
         temporary.replace(target)
     except OSError as error:
-        raise cannot_write(target, error) from error
+        raise cannot_write(target, error, variable="ENVCTL_CACHE_DIR") from error
     except ValueError as error:
         fix = ["do without prepared data: `snapshots: false` in envctl.yaml"]
         raise DataFailed(f"cannot keep the data in {data}", cause=str(error), fix=fix) from None

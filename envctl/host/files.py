@@ -209,11 +209,20 @@ def _remove_entry(name: str, dir_fd: int | None) -> None:
         os.rmdir(name, dir_fd=dir_fd)
 
 
-def cannot_write(path: Path, error: OSError, needed_bytes: int | None = None) -> CannotWrite:
-    """The error to raise when the operating system refused to write `path`."""
+def cannot_write(
+    path: Path, error: OSError, needed_bytes: int | None = None, *, variable: str = "ENVCTL_STATE_DIR"
+) -> CannotWrite:
+    """The error to raise when the operating system refused to write `path`.
+
+    Args:
+        path: What was to be written.
+        error: What the system said.
+        needed_bytes: How much room it needs, where that is known.
+        variable: Names another place for such files.
+    """
     number = error.errno or 0
     cause = _CAUSES.get(number, (error.strerror or str(error)).lower())
-    fix = [f"check {path.parent}", "or set ENVCTL_STATE_DIR to a directory that can be written"]
+    fix = [f"check {path.parent}", f"or set {variable} to a directory that can be written"]
     subject: dict[str, object] = {"path": str(path)}
     if number in {errno.ENOSPC, errno.EDQUOT}:
         free = free_bytes(path)

@@ -180,7 +180,7 @@ class Store:
             paths.make_private(folder)
             folder.chmod(0o700)
         except OSError as error:
-            raise files.cannot_write(folder, error) from error
+            raise files.cannot_write(folder, error, variable="ENVCTL_CACHE_DIR") from error
         if seals.read(folder) is None:
             _empty(folder)
         files.sweep(folder)
@@ -201,7 +201,7 @@ class Store:
             try:
                 sealed[path.name] = seals.seal(path)
             except OSError as error:
-                raise files.cannot_write(path, error) from error
+                raise files.cannot_write(path, error, variable="ENVCTL_CACHE_DIR") from error
         sources = {name: source.removeprefix(f"{folder}/") for name, source in snapshot.sources.items()}
         seals.write(folder, snapshot._asdict() | {"inputs": dict(snapshot.inputs), "sources": sources}, sealed)
 

@@ -177,3 +177,30 @@ def test_a_full_disk(project: Project, size: str) -> None:
         assert usage.used < 1024**2, "what was begun takes no room"
     project.move(run=project.folder / "large")
     _works(project)
+
+
+SEEDED = """
+services:
+  postgres: {seed: [rows.sql]}
+"""
+ROWS = "CREATE TABLE rows AS SELECT n, repeat(md5(n::text), 30) AS text FROM generate_series(1, {number}) AS n;"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("full", ["run", "cache"])
+def test_a_disk_that_fills_while_data_is_prepared(project: Project, full: str) -> None:
+    """Nothing half prepared is left where the data does not fit, or its snapshot; smaller data works."""
+    project.config(SEEDED)
+    project.write("rows.sql", ROWS.format(number=200_000))
+    with disk(project.folder / "small", "120m") as small:
+        project.environ["ENVCTL_CACHE_DIR"] = str((small if full == "cache" else project.folder) / "cache")
+        project.move(run=(small if full == "run" else project.folder) / "run of it")
+        error = project.error("up")
+        assert error["code"] == {"run": "SEED_FAILED", "cache": "CANNOT_WRITE"}[full]
+        assert "No space left" in error["cause"] or "the disk is full" in error["cause"], error
+        project.assert_nothing_left()
+        assert shutil.disk_usage(small).used < 60 * 1024**2, "what was begun takes no room"
+        project.write("rows.sql", ROWS.format(number=200))
+        assert project.up()["state"] == "ready"
+        project.run("down", check=True)
+        project.assert_nothing_left()
