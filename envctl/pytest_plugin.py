@@ -118,7 +118,7 @@ def _envctl(
     envctl_name: str | None,
     envctl_engine: str | None,
     envctl_keep: bool,  # noqa: FBT001 - fixtures
-    envctl_fresh: bool,  # noqa: FBT001
+    envctl_fresh: bool,  # noqa: FBT001 - a fixture
     envctl_timeout: float | None,
 ) -> Iterator[Using]:
     from envctl.fixtures.logs import Logs

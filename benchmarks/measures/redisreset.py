@@ -135,7 +135,7 @@ def _pipelined(link: redis.Redis, number: int) -> None:
     while some := [*islice(commands, _AT_ONCE)]:
         with link.pipeline(transaction=False) as pipe:
             for words in some:
-                pipe.execute_command(*words)  # type: ignore[no-untyped-call]
+                pipe.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py has no types for it
             pipe.execute()
 
 

@@ -7,7 +7,7 @@ import click
 from envctl.cli.settings import Settings
 
 
-def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's signature
     """Names of the environment's services that begin with what was typed."""
     try:
         from envctl import environment

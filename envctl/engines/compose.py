@@ -308,7 +308,7 @@ class ComposeEngine:
 
 
 def _services(plan: Plan) -> Mapping[str, Mapping[str, str]]:
-    services: Mapping[str, Mapping[str, str]] = plan.document["services"]  # type: ignore[assignment]
+    services: Mapping[str, Mapping[str, str]] = plan.document["services"]  # type: ignore[assignment]  # the document is ours
     return services
 
 

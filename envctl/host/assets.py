@@ -59,7 +59,7 @@ def fragment(kind: str) -> Mapping[str, object]:
 
     path = folder(kind) / "compose.yaml"
     try:
-        document = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        document = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - it is a safe one
         (service,) = document["services"].values()
         return MappingProxyType(dict(service))
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:

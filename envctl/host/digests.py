@@ -45,7 +45,7 @@ class Digests:
             OSError: It cannot be read, or is no regular file.
         """
         path = f"{self._root}/{name}"  # there may be thousands, and a Path takes longer
-        mark = _mark(os.stat(path))  # noqa: PTH116
+        mark = _mark(os.stat(path))  # noqa: PTH116 - quicker than pathlib
         if not self._was_recalled:
             self._known, self._was_recalled = self._recalled(), True
         self._used.add(name)
@@ -74,7 +74,7 @@ class Digests:
         began_ns = int(clock.now().timestamp() * 1e9)
         # A pipe that has just taken the file's place is not waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 -- a descriptor, not a path
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
                 raise OSError(0, "not a regular file", path)

@@ -94,7 +94,7 @@ class _Stderr:
             sys.stderr.flush()
 
 
-def _clean(logger: object, name: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ARG001
+def _clean(logger: object, name: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ARG001 - structlog's signature
     """A structlog processor: no secret and no control character leaves."""
     return {key: _clean_value(value) for key, value in fields.items()}
 

@@ -49,7 +49,7 @@ def _find(program: str, environ: Mapping[str, str], cwd: Path | None) -> str | N
         paths = [os.path.join(folder, program)]  # noqa: PTH118 - keeps "./" as it was typed
     else:
         # The bare name is no file of the working folder, unless an entry of PATH is empty.
-        paths = [os.path.join(folder, entry, program) for entry in os.get_exec_path(environ)]  # noqa: PTH118
+        paths = [os.path.join(folder, entry, program) for entry in os.get_exec_path(environ)]  # noqa: PTH118 - quicker than pathlib
     return next((path for path in paths if program and os.path.lexists(path)), None)
 
 
@@ -70,7 +70,7 @@ def _refusal(path: str, error: OSError) -> tuple[str, str]:
     """Cause and fix where the file is there."""
     if error.errno == errno.E2BIG:
         return "its arguments and variables are longer than this system allows", "pass what is long in a file"
-    if os.path.isdir(path):  # noqa: PTH112
+    if os.path.isdir(path):  # noqa: PTH112 - quicker than pathlib
         return f"{path} is a folder", "name a program"
     script = _first_line(path)
     if error.errno == errno.ENOENT and script.startswith("#!") and script.endswith("\r"):

@@ -12,7 +12,7 @@ Format = Literal["dotenv", "shell", "json", "github", "gitlab", "powershell", "t
 MASK = "********"
 
 
-def render(variables: Mapping[str, str], format: Format, *, secrets: Sequence[str] = ()) -> str:  # noqa: A002
+def render(variables: Mapping[str, str], format: Format, *, secrets: Sequence[str] = ()) -> str:  # noqa: A002 - what users call it
     """`variables` in `format`, in their order, every line ended.
 
     Args:

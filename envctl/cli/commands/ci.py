@@ -29,7 +29,7 @@ _SYSTEMS = ("github", "gitlab")
 @click.argument("system", metavar=f"{{{'|'.join(_SYSTEMS)}}}", type=click.Choice(_SYSTEMS))
 @click.option("-o", "--output", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
-def command_line(settings: Settings, system: str, file: Path | None, *, force: bool) -> None:  # noqa: ARG001
+def command_line(settings: Settings, system: str, file: Path | None, *, force: bool) -> None:  # noqa: ARG001 - as every command
     """Print it."""
     text = _job(system)
     if file is None:

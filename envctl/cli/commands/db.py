@@ -85,7 +85,7 @@ def _create(settings: Settings, form: str, names: Sequence[str], service: str | 
         known |= {"url": made.url, "user": made.user, "password": made.password}
         output.write_json(known | {"variables": variables})
     else:
-        output.write(formats.render(variables, form))  # type: ignore[arg-type]
+        output.write(formats.render(variables, form))  # type: ignore[arg-type]  # click has checked it
 
 
 def _reset(settings: Settings, form: str, names: Sequence[str], service: str | None, *, stdin: bool) -> None:

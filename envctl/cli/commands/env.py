@@ -38,7 +38,7 @@ def command_line(settings: Settings, file: Path | None) -> None:
     to_terminal = file is None and output.is_terminal(sys.stdout)
     form = settings.choose_format(formats.FORMATS, "table" if to_terminal else "dotenv")
     report = environment.recorded(settings.selection())
-    text = formats.render(report.variables, form, secrets=secrets(report))  # type: ignore[arg-type]
+    text = formats.render(report.variables, form, secrets=secrets(report))  # type: ignore[arg-type]  # click has checked it
     if form == "github":
         # The runner reads commands from both streams. Stdout may be the variables' own way into a file.
         (output.say_exactly if file is None else output.write)(github_masks(secrets(report)))

@@ -22,7 +22,7 @@ from envctl.errors import CodeNotFound, EnvctlError, leaves
 _FORMATS = ("text", "json")
 
 
-def _codes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def _codes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's signature
     return [kind.code for kind in leaves() if kind.code.startswith(incomplete.upper())]
 
 

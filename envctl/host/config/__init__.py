@@ -42,7 +42,7 @@ def load(path: Path | None, start: Path, environ: Mapping[str, str]) -> Environm
         ConfigInvalid: The file has errors; all are listed. Also where it is too large or not UTF-8.
         UnsafeSetting: All that is wrong with the file is that settings are unsafe.
     """
-    start = Path(os.path.abspath(start))  # noqa: PTH100 -- links stay as the user wrote them
+    start = Path(os.path.abspath(start))  # noqa: PTH100 - links stay as the user wrote them
     file = start / path if path is not None else find(start, repository_root(start))
     if file is None:
         return default_spec()

@@ -103,7 +103,7 @@ def _checked(
     except OSError as error:
         context.report.add(node, path, f"{shown(raw)} cannot be read: {error.strerror}: {error.filename}")
         return None
-    return BuildSpec(str(folder), dockerfile, fingerprint=mark, **extra)  # type: ignore[arg-type]
+    return BuildSpec(str(folder), dockerfile, fingerprint=mark, **extra)  # type: ignore[arg-type]  # each was read as what it is
 
 
 def _has_dockerfile(folder: Path, dockerfile: str | None, node: Node, path: str, context: Context) -> bool:

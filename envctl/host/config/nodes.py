@@ -147,12 +147,12 @@ class _Builder:
         if handler is not None:
             handler(event, event.start_mark.line + 1, event.start_mark.column + 1)
 
-    def _DocumentStartEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802 -- the event's name
+    def _DocumentStartEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802 - the event's name
         self._documents += 1
         if self._documents > 1:
             raise YamlError("a second document begins here; one file holds one configuration", line, column)
 
-    def _ScalarEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802
+    def _ScalarEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802 - named after PyYAML's events
         _refuse_tag(event, line, column)
         plain = not event.style and event.tag is None
         node = ScalarNode(line, column, event.value, plain=plain)
@@ -161,13 +161,13 @@ class _Builder:
         self._count(1, line, column)
         self._place(node, line, column)
 
-    def _SequenceStartEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802
+    def _SequenceStartEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802 - named after PyYAML's events
         self._begin(ListNode(line, column), event)
 
-    def _MappingStartEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802
+    def _MappingStartEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802 - named after PyYAML's events
         self._begin(MapNode(line, column, flow=bool(event.flow_style)), event)
 
-    def _AliasEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802
+    def _AliasEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802 - named after PyYAML's events
         if event.anchor not in self._anchors:
             raise YamlError(f"the alias *{event.anchor[:60]} has no anchor above it", line, column)
         node = self._anchors[event.anchor]
@@ -177,10 +177,10 @@ class _Builder:
         self._check_depth(node.height, line, column)
         self._place(node, line, column)
 
-    def _SequenceEndEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802
+    def _SequenceEndEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802 - named after PyYAML's events
         self._end()
 
-    def _MappingEndEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802
+    def _MappingEndEvent(self, event: Any, line: int, column: int) -> None:  # noqa: N802 - named after PyYAML's events
         self._end()
 
     def _begin(self, node: ListNode | MapNode, event: Any) -> None:

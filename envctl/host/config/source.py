@@ -69,7 +69,7 @@ def _read_bytes(path: Path, limit: int) -> bytes:
     try:
         _refuse_special(path.stat().st_mode)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 -- a descriptor, not a path
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
             _refuse_special(os.fstat(descriptor).st_mode)
             content = file.read(limit + 1)
     except FileNotFoundError as error:

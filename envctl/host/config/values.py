@@ -162,7 +162,7 @@ def converted(convert: Callable[[str], T], low: T | None = None, high: T | None 
         except ValueError as error:
             context.report.add(node, path, f"{shown(raw)} is {error}")
             return None
-        if (low is not None and value < low) or (high is not None and value > high):  # type: ignore[operator]
+        if (low is not None and value < low) or (high is not None and value > high):  # type: ignore[operator]  # numbers, as the caller says
             context.report.add(node, path, f"{shown(raw)} is out of range", limits)
             return None
         return value

@@ -15,7 +15,7 @@ _DEAD = "ZX"
 _CHECK_S = 1.0  # of another process nobody tells us anything over the pipe
 
 
-def main(file: str, beat_s: float, pid: int, ticks: int, own: bool, command: list[str]) -> None:  # noqa: FBT001
+def main(file: str, beat_s: float, pid: int, ticks: int, own: bool, command: list[str]) -> None:  # noqa: FBT001 - called by its own program alone
     """Watch process `pid` until it is gone, or its session has ended in good order; if not so, become `command`."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they mean the one who is watched, and its end is what we wait for
@@ -26,12 +26,12 @@ def main(file: str, beat_s: float, pid: int, ticks: int, own: bool, command: lis
     told = _wait(beat, beat_s, pid, ticks, own)
     if b"done" in told.split(b"\n"):
         with contextlib.suppress(OSError):
-            os.unlink(file)  # noqa: PTH108
+            os.unlink(file)  # noqa: PTH108 - quicker than pathlib
     elif _children(told) or not _is_gone(beat):
         os.execv(command[0], [*command, *_children(told)])  # noqa: S606 - our own command
 
 
-def _wait(beat: int, beat_s: float, pid: int, ticks: int, own: bool) -> bytes:  # noqa: FBT001
+def _wait(beat: int, beat_s: float, pid: int, ticks: int, own: bool) -> bytes:  # noqa: FBT001 - called by its own program alone
     """Wait until the process or its session has ended; what was told meanwhile over the pipe."""
     told = b""
     poll = select.poll()
@@ -69,11 +69,11 @@ def _open(pid: int, ticks: int) -> int:
 def _lives(pid: int, ticks: int) -> bool:
     """Whether the process of this id is there, and is the one that was started at that time."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123
+        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 - quicker than pathlib
             fields = stat.read().rpartition(b")")[2].split()
         return chr(fields[0][0]) not in _DEAD and (not ticks or int(fields[19]) == ticks)
     except FileNotFoundError:
-        if os.path.isdir("/proc/self"):  # noqa: PTH112
+        if os.path.isdir("/proc/self"):  # noqa: PTH112 - quicker than pathlib
             return False
     except (OSError, ValueError, IndexError):
         pass

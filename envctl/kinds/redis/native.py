@@ -129,7 +129,7 @@ def _begin(data: Path, prepared: Mapping[str, str] | None, account: Account | No
         raise
 
 
-def pack(definition: Mapping[str, Any], data: Path, target: Path, account: Account | None) -> int:  # noqa: ARG001
+def pack(definition: Mapping[str, Any], data: Path, target: Path, account: Account | None) -> int:  # noqa: ARG001 - as of every kind
     """Pack what a settled service that has ended left in its folder, from which `prepare` makes others.
 
     Raises:

@@ -12,7 +12,7 @@ from .notes import quietly, read_json, to_json
 from .service import Service
 
 try:
-    import _signal as signal  # type: ignore[import-not-found]
+    import _signal as signal  # type: ignore[import-not-found]  # a part of the interpreter
 except ImportError:
     import signal
 

@@ -25,11 +25,11 @@ def _reader() -> Callable[[str], Any]:
         """What a scanner is told."""
 
         strict = False
-        memo: dict[str, str] = {}  # noqa: RUF012
+        memo: dict[str, str] = {}  # noqa: RUF012 - json's scanner wants it so
         object_hook = object_pairs_hook = None
         parse_float, parse_int, parse_constant = float, int, float
 
-    scan = make_scanner(Rules)  # type: ignore[arg-type]
+    scan = make_scanner(Rules)  # type: ignore[arg-type]  # a class does as well
     return lambda text: scan(text, 0)[0]
 
 

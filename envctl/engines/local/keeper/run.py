@@ -4,7 +4,7 @@ import os
 import sys
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - quicker than pathlib
     loop = __import__("keeper.loop", fromlist=["main"])
     del sys.path[0]  # what is beside the package must not hide a module of the library
     loop.main(int(sys.argv[1]))

@@ -10,7 +10,7 @@ from .log import Log
 from .notes import MY_START_TICKS, quietly, start_ticks, to_json, write_atomic
 
 try:  # the C part alone: `signal` makes enums of everything, which takes as long as the rest of the keeper's start
-    import _signal as signal  # type: ignore[import-not-found]
+    import _signal as signal  # type: ignore[import-not-found]  # a part of the interpreter
 except ImportError:
     import signal
 
@@ -154,7 +154,7 @@ def _execute(argv: list[str], environment: Mapping[str, str]) -> NoReturn:
     failure: OSError | None = None
     for path in paths:
         try:
-            os.execve(f"{path}/{program}" if path else program, argv, environment)  # noqa: S606
+            os.execve(f"{path}/{program}" if path else program, argv, environment)  # noqa: S606 - there is no shell on purpose
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:

@@ -83,13 +83,13 @@ def _copy(client: Client, table: str, columns: Sequence[str], lines: _Lines) -> 
     names = ", ".join(map(identifier, columns))
     target = _STAGED if generated else table
     if generated:
-        make = f"CREATE TEMPORARY TABLE {_STAGED} ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0"  # noqa: S608
+        make = f"CREATE TEMPORARY TABLE {_STAGED} ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0"  # noqa: S608 - names are quoted
         client.execute(make.encode())
     into = f"COPY {target} ({names}) FROM STDIN WITH (FORMAT csv, HEADER true)"
     client.copy_in(into.encode(), lines.pieces(alone=len(columns) == 1))
     if generated:
         given = ", ".join(identifier(name) for name in columns if not known[name])
-        move = f"INSERT INTO {table} ({given}) OVERRIDING SYSTEM VALUE SELECT {given} FROM {_STAGED}"  # noqa: S608
+        move = f"INSERT INTO {table} ({given}) OVERRIDING SYSTEM VALUE SELECT {given} FROM {_STAGED}"  # noqa: S608 - names are quoted
         client.execute(move.encode())
 
 
@@ -100,7 +100,7 @@ def _advance(client: Client, table: str, columns: Sequence[str]) -> None:
         name = str(sequence)
         found = f"SELECT {outermost}({column})::bigint AS value FROM {table}"  # noqa: S608 - names of the catalogue
         unused = f"value {beyond} last_value OR (value = last_value AND NOT is_called)"
-        client.execute(f"SELECT setval({literal(name)}, value) FROM ({found}) AS f, {name} WHERE {unused}".encode())  # noqa: S608
+        client.execute(f"SELECT setval({literal(name)}, value) FROM ({found}) AS f, {name} WHERE {unused}".encode())  # noqa: S608 - names are quoted
 
 
 def _table(client: Client, name: str) -> str:
