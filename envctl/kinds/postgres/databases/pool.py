@@ -25,6 +25,8 @@ _Done = TypeVar("_Done")
 _WAIT_LIMIT_S = 120.0
 _MOST_SPARE = 3
 _ATTEMPTS = 3
+_FIRST_S = 0.25
+"""For so long after its first database a process makes none ahead: the first ones of others come before."""
 _LARGE_S = 1.0
 """A clone that takes longer is of a large database: then no more than one is kept ready."""
 
@@ -153,12 +155,14 @@ class Pool:
         return len(self._ready) + len(self._returned) < self._spare + self._waiting
 
     def _clone(self) -> None:
-        began_s = clock.monotonic_s()
+        began_s, is_first = clock.monotonic_s(), not self._clone_s
         made = self._tried(self._copy)
         self._clone_s = clock.monotonic_s() - began_s
         with self._changed:
             self._ready.append(made)
             self._changed.notify_all()
+            if is_first:
+                self._changed.wait_for(lambda: self._stopping or self._waiting > len(self._ready), _FIRST_S)
 
     def _copy(self) -> Copy:
         name = self._name()
