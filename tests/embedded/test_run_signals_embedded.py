@@ -159,7 +159,7 @@ def test_ctrl_c_once(project: Project, screen: Terminal) -> None:
 def test_ctrl_c_twice(project: Project, screen: Terminal) -> None:
     """While the command runs both are its own; during the removal the second one ends us, and the rest is done."""
     slow_to_end(project)
-    held = Held(project, first="trap 'echo once; trap \"exit 8\" INT' INT", last="read _ < /dev/tty; read _ < /dev/tty")
+    held = Held(project, first="trap 'echo once; trap \"exit 8\" INT' INT", last="while :; do sleep 0.05; done")
     run_in(screen, project, *held.words)
     assert held.has_begun
     screen.type("\x03")

@@ -12,7 +12,7 @@ from harness import Project, eventually
 
 BOTH = "services: {postgres: {}, redis: {}}\nexport: {TEST_DB: '{postgres.url}?x=1'}\n"
 TELL = "import json, os; print(json.dumps(dict(os.environ)), flush=True)"
-WAIT = 'echo begun; trap "exit 9" INT TERM; while :; do sleep 0.05; done'
+WAIT = 'trap "exit 9" INT TERM; echo begun; while :; do sleep 0.05; done'
 
 
 @pytest.fixture

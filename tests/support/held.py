@@ -48,13 +48,18 @@ class Held:
 
     @property
     def has_begun(self) -> bool:
-        """Whether it has begun, within a few seconds."""
-        return eventually(lambda: self._says("pid").endswith("\n"), limit_s=20, every_s=0.01)
+        """Whether it has begun and waits, within a few seconds."""
+
+        def begun() -> bool:
+            said = self._says("pid")
+            return said.endswith("\n") and process_table.waits(int(said))
+
+        return eventually(begun, limit_s=20, every_s=0.01)
 
     @property
     def pid(self) -> int:
         """Its number, when it has begun."""
-        assert self.has_begun, "the command did not begin"
+        assert eventually(lambda: self._says("pid").endswith("\n"), limit_s=20, every_s=0.01)
         return int(self._says("pid"))
 
     @property

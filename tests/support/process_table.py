@@ -41,6 +41,15 @@ def _pids() -> Iterator[int]:
     return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
 
 
+def waits(pid: int) -> bool:
+    """Whether a process waits for something just now. A shell does not see a signal that comes just before it does."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat[stat.rindex(b")") + 2 :].startswith(b"S")
+
+
 def look_at(pid: int) -> Process | None:
     """One process; None where there is none of that id, or only its exit code."""
     try:

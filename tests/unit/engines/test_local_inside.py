@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import process_table
 import pytest
 from local_stacks import Stacks, definition, eventually, is_running, stacks_in
 
@@ -267,12 +269,13 @@ class Terminal:
 @pytest.mark.parametrize("interrupt", [b"\x03", b"\x1c"])
 def test_ctrl_c_is_for_the_program_alone(folder: Path, interrupt: bytes) -> None:
     """As psql does, it may give up what it is doing and go on; we wait for what it makes of it."""
-    script = (
-        'trap "echo trapped" INT QUIT; echo begun; read line; echo "read $line"; read line; echo "read $line"; exit 5'
-    )
+    reads = 'read line; echo "read $line"; '
+    script = f'trap "echo trapped" INT QUIT; echo "begun $$."; {reads * 2} exit 5'
     terminal = Terminal(folder, "sh", "-c", script)
     try:
-        eventually(lambda: "begun" in terminal.seen())
+        eventually(lambda: re.search(r"begun (\d+)\.", terminal.seen()))
+        pid = int(terminal.seen().partition("begun ")[2].partition(".")[0])
+        eventually(lambda: process_table.waits(pid))
         terminal.type(interrupt)
         eventually(lambda: "trapped" in terminal.seen())
         terminal.type(b"one\n")

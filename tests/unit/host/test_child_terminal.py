@@ -46,6 +46,9 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
         yield make
 
 
+_WAITS = "while :; do sleep 0.05; done"  # `read` would not see a signal that comes just before it waits
+
+
 def run(folder: Path, *command: str) -> list[str]:
     """The program above."""
     return driver(RUN, str(folder), *command)
@@ -65,7 +68,8 @@ def test_the_command_has_the_terminal_while_it_runs(terminal: Callable[..., Term
 
 
 @pytest.mark.parametrize(
-    ("program", "code"), [("echo here; exec sleep 60", 130), ("trap 'exit 7' INT; echo here; read line", 7)]
+    ("program", "code"),
+    [("echo here; exec sleep 60", 130), (f"trap 'exit 7' INT; echo here; {_WAITS}", 7)],
 )
 def test_ctrl_c_is_for_the_command_alone(
     terminal: Callable[..., Terminal], tmp_path: Path, program: str, code: int
@@ -206,7 +210,7 @@ def test_a_command_that_stops_while_it_is_ended_does_not_stop_us(
 ) -> None:
     """It is to end in good order, which takes going on."""
     screen = terminal()
-    screen.run(run(tmp_path, "sh", "-c", "trap 'kill -TSTP $$; exit 5' TERM; echo here; read line"))
+    screen.run(run(tmp_path, "sh", "-c", f"trap 'kill -TSTP $$; exit 5' TERM; echo here; {_WAITS}"))
     assert screen.shows("here\r")
     os.kill(number_in(tmp_path / "us"), signal.SIGTERM)
     assert screen.shows("interrupted by 15 then 5")
