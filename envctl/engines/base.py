@@ -124,6 +124,21 @@ class Engine(Protocol):
         """The id of each image, "" for one that is absent; empty for an engine without images."""
         ...
 
+    def pull(self, image: str, source: str | None, services: Sequence[str], state: Path, progress: Progress) -> None:
+        """Get an image from its registry, also where there is one of this name already.
+
+        Args:
+            image: Its reference.
+            source: The reference under which a mirror has it; None for its own.
+            services: The services that wait for it, for the progress.
+            state: The state directory.
+            progress: Is told how far it is.
+
+        Raises:
+            ImageError: It cannot be had.
+        """
+        ...
+
     def prepare(self, plan: Plan, stack: Stack, folder: Path, observed: Observed, progress: Progress) -> None:
         """Do the plan's steps up to START: get images, remove, discard, write the document into `folder`."""
         ...

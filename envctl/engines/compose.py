@@ -141,6 +141,25 @@ class ComposeEngine:
 
         return objects.image_ids(self._where, references)
 
+    def pull(self, image: str, source: str | None, services: Sequence[str], state: Path, progress: Progress) -> None:
+        """Pull one image, under its own name or the mirror's."""
+        from envctl.engines.docker import images, mirror
+        from envctl.errors import ImageError
+        from envctl.host import locks
+        from envctl.plan import digest
+
+        name = f"mirror-{digest.of(source)}"
+        try:
+            if source is None:
+                images.pull(self._where, image, services, progress)
+                return
+            with locks.machine_lock(state, name, timeout_s=_PULL_LIMIT_S, purpose="pulling", on_wait=progress.note):
+                mirror.pull(self._where, image, source, services, progress)
+        except ImageError as error:
+            if self.images_present([image])[image]:
+                error.fix = (*error.fix, "or use the one the engine has: envctl up --pull missing")
+            raise
+
     def prepare(self, plan: Plan, stack: Stack, folder: Path, observed: Observed, progress: Progress) -> None:
         """Images, removals and the document. The document holds no secret, but it is nobody else's business either.
 
@@ -151,7 +170,8 @@ class ComposeEngine:
         from envctl.plan.steps import Verb
 
         for image in plan.subjects(Verb.PULL):
-            self._pull(plan, image, folder, progress)
+            waiting = [name for name, service in _services(plan).items() if service["image"] == image]
+            self.pull(image, plan.sources.get(image), waiting, folder.parent.parent, progress)
         for service in plan.subjects(Verb.BUILD):
             self._build(plan, service, folder, progress)
         self._remove_replaced(plan, stack, observed, progress)
@@ -245,29 +265,6 @@ class ComposeEngine:
         from envctl.engines.docker import programs
 
         return programs.execute(self._where, handle, command, tty=tty, stdin=stdin, variables=variables)
-
-    def _pull(self, plan: Plan, image: str, folder: Path, progress: Progress) -> None:
-        """Pull one image, under its own name or the mirror's."""
-        from envctl.engines.docker import images, mirror
-        from envctl.errors import ImageError
-        from envctl.host import locks
-        from envctl.plan import digest
-
-        waiting = tuple(name for name, service in _services(plan).items() if service["image"] == image)
-        source = plan.sources.get(image)
-        name = f"mirror-{digest.of(source)}"
-        try:
-            if source is None:
-                images.pull(self._where, image, waiting, progress)
-                return
-            with locks.machine_lock(
-                folder.parent.parent, name, timeout_s=_PULL_LIMIT_S, purpose="pulling", on_wait=progress.note
-            ):
-                mirror.pull(self._where, image, source, waiting, progress)
-        except ImageError as error:
-            if self.images_present([image])[image]:
-                error.fix = (*error.fix, "or use the one the engine has: envctl up --pull missing")
-            raise
 
     def _build(self, plan: Plan, service: str, folder: Path, progress: Progress) -> None:
         """Build once even where several environments need the same image at the same time."""

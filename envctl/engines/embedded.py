@@ -68,6 +68,9 @@ class EmbeddedEngine:
         """There are none."""
         return {}
 
+    def pull(self, image: str, source: str | None, services: Sequence[str], state: Path, progress: Progress) -> None:
+        """There are none."""
+
     def prepare(self, plan: Plan, stack: Stack, folder: Path, observed: Observed, progress: Progress) -> None:
         """End what is replaced and write the definitions."""
         self._processes.prepare(plan, stack, observed, progress)

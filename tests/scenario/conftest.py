@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from fake_registry import FakeRegistry
 from harness import Project
 
 
@@ -12,3 +13,10 @@ from harness import Project
 def project(make_project: Callable[[], Project]) -> Project:
     """One project."""
     return make_project()
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    """A registry on 127.0.0.1."""
+    with FakeRegistry() as running:
+        yield running

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
+import fake_registry
 import pytest
 from fake_registry import FakeRegistry, with_file
 from harness import Project
 
 
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    """A registry on 127.0.0.1."""
-    with FakeRegistry() as running:
-        yield running
-
-
 @pytest.fixture(scope="session")
 def file_system() -> bytes:
     """A small file system that runs `sleep`: that of the busybox image, as a tar."""
-    name = subprocess.run(["docker", "create", "busybox"], capture_output=True, text=True, check=True).stdout.strip()
-    try:
-        return subprocess.run(["docker", "export", name], capture_output=True, check=True).stdout
-    finally:
-        subprocess.run(["docker", "rm", name], capture_output=True, check=True)
+    return fake_registry.file_system("busybox")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import prepared_images
 import psycopg
 import pytest
 import redis
+from fake_registry import FakeRegistry, file_system, settings, with_file
 from harness import Project
 
 SEEDED = "services: {redis: {image: '%s', seed: keys.json}}\n"
@@ -49,6 +50,36 @@ def test_a_name_that_was_given_to_another_image_is_noticed(project: Project, tag
     before = project.instances()
     project.up()
     assert project.instances() == before, "what cannot be compared is left alone"
+
+
+def test_pull_always_finds_a_newer_image(project: Project, registry: FakeRegistry, tag: str) -> None:
+    """With `pull: always` the registry is asked when data is to be started from, and a newer image makes other data."""
+    server, how = file_system("redis:8"), settings("redis:8")
+    image = registry.add("server", with_file(server, "mark", project.mark.encode()), settings=how)
+    project.write("keys.json", '{"a": "1"}')
+    project.config(SEEDED % image)
+    try:
+        project.up()
+        before, asked = project.instances(), len(registry.calls)
+        registry.add("server", with_file(server, "mark", b"newer"), settings=how)
+        project.up("--pull", "always")
+        assert (project.instances(), len(registry.calls)) == (before, asked), "nothing was to be started"
+        for policy, mark in (("missing", project.mark), ("always", "newer"), ("always", "newer")):
+            project.run("down", check=True)
+            project.up("--pull", policy)
+            assert project.run("exec", "redis", "--", "cat", "/mark", check=True).out == mark
+            assert project.run("redis-cli", "get", "a", check=True).out == "1\n"
+        causes = [
+            one["cause"] for one in project.run("snapshot", "ls", "--format", "json", check=True).json["snapshots"]
+        ]
+        assert sorted(causes) == ["redis image changed", "the first of this project"]
+        registry.failures["server"], registry.forever = [404], {"server"}
+        project.run("down", check=True)
+        assert project.error("up", "--pull", "always")["code"] == "IMAGE_ABSENT"
+    finally:
+        project.run("down")
+        both = project.docker("image", "ls", "--quiet", image.removesuffix(":1")).split()  # one has no tag any more
+        prepared_images.remove([*prepared_images.of_session(project.folder), *both])
 
 
 def test_what_is_unseeded_is_kept_where_that_is_wished(project: Project, tag: str) -> None:

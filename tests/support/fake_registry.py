@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import platform
+import subprocess
 import tarfile
 import threading
 from collections.abc import Mapping
@@ -62,19 +63,27 @@ class FakeRegistry:
         self._server.server_close()
         self._thread.join()
 
-    def add(self, repository: str, layer: bytes, *, architecture: str | None = None) -> str:
+    def add(
+        self,
+        repository: str,
+        layer: bytes,
+        *,
+        architecture: str | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> str:
         """Hold an image of one layer (a tar), tag `1`; its reference.
 
         Args:
             repository: Its name.
             layer: Its file system, as a tar archive.
             architecture: Where given, the tag names a list that has only this architecture.
+            settings: How containers of it are run; `sleep` where not given.
         """
         packed = gzip.compress(layer, compresslevel=1, mtime=0)
         config = {
             "architecture": architecture or _ARCHITECTURES.get(platform.machine(), platform.machine()),
             "os": "linux",
-            "config": {"Cmd": ["/bin/sleep", "600"]},
+            "config": settings or {"Cmd": ["/bin/sleep", "600"]},
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
         }
         manifest = {
@@ -159,6 +168,22 @@ def _error(status: int) -> tuple[int, dict[str, str], bytes]:
 
 def _digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def file_system(image: str) -> bytes:
+    """That of an image which the engine has, as a tar."""
+    name = subprocess.run(["docker", "create", image], capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        return subprocess.run(["docker", "export", name], capture_output=True, check=True).stdout
+    finally:
+        subprocess.run(["docker", "rm", "--volumes", name], capture_output=True, check=True)
+
+
+def settings(image: str) -> dict[str, object]:
+    """How containers of an image are run that the engine has."""
+    shown = ["docker", "image", "inspect", "--format", "{{json .Config}}", image]
+    found: dict[str, object] = json.loads(subprocess.run(shown, capture_output=True, check=True).stdout)
+    return found
 
 
 def with_file(archive: bytes, name: str, content: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from envctl import engines
 from envctl.conductor import creation, gather
-from envctl.conductor.data import inplace, orphans, provenance, shaping
+from envctl.conductor.data import inplace, orphans, provenance, renewing, shaping
 from envctl.conductor.data.ending import Ending
 from envctl.conductor.data.maker import maker
 from envctl.conductor.data.provenance import Provenance
@@ -51,6 +51,8 @@ def bring_up(place: Place, lock: Lock, budget_s: float, progress: Progress, bega
         way = inplace.bring_up if provenance.is_shaped(place.spec) else creation.bring_up
         return way(place, lock, budget_s, progress, began_s)
     preparation = _Preparation(place, found, services, budget_s, progress)
+    if found is None or found.state is EnvironmentState.DOWN:  # what runs as defined is left alone
+        preparation.renew()
     with preparation.ending.awaited():
         report = _started(preparation, place, lock, budget_s, progress, began_s)
     if place.wishes.fresh:  # what ran on the data that was there before is gone only now
@@ -146,6 +148,10 @@ class _Preparation:
         self._engine = place.engine(found, planning=True)
         self._store = Store(place.selection.environ)
         self.ending = Ending()
+
+    def renew(self) -> None:
+        """Ask for newer images, where the configuration wants that. Raises ImageError."""
+        renewing.renew(self._place, self._engine, self._services, self._progress)
 
     def ensured(self) -> Provenance:
         """The data, made where it is not there yet. Raises EnvctlError."""

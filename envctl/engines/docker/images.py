@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from envctl.engines.docker import children, cli
@@ -22,7 +22,7 @@ _BUILD_TAIL_LINES = 15
 _PASSING = re.compile(r"\b50[0234]\b|unexpected eof|connection reset|timeout|temporary failure", re.IGNORECASE)
 
 
-def pull(endpoint: Endpoint, image: str, services: tuple[str, ...], progress: Progress) -> None:
+def pull(endpoint: Endpoint, image: str, services: Sequence[str], progress: Progress) -> None:
     """Pull an image, telling how far it is; a rate limit or a passing fault is tried again with growing pauses.
 
     Args:

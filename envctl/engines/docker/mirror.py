@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from envctl.engines.docker import cli, images, objects
@@ -12,7 +13,7 @@ from envctl.report import Progress
 _TRIES = 3
 
 
-def pull(endpoint: Endpoint, image: str, source: str, services: tuple[str, ...], progress: Progress) -> None:
+def pull(endpoint: Endpoint, image: str, source: str, services: Sequence[str], progress: Progress) -> None:
     """Pull `source`, name it `image`, and take the mirror's name away again, unless the engine had that before.
 
     Another envctl that does the same may take the mirror's name away before we have used it.

@@ -71,6 +71,10 @@ class Beside:
         """Those of the engine of containers."""
         return self._containers.image_ids(references)
 
+    def pull(self, image: str, source: str | None, services: Sequence[str], state: Path, progress: Progress) -> None:
+        """Have the engine of containers get it."""
+        self._containers.pull(image, source, services, state, progress)
+
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def survey(self, stack: Stack, registry_id: str, *, whole: bool) -> _Both:
