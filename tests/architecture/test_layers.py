@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("running", "saved"),
     ("environment", "fleet"),
     ("artifacts", "preparing", "snapshots", "resetting", "lending", "workers", "reseeding"),
-    ("maker", "inplace", "numbers"),
+    ("maker", "inplace", "numbers", "renewing"),
     ("shaping",),
     ("creation", "reuse", "live", "inside", "provisional", "listing"),
     ("session", "seeding"),
