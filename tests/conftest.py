@@ -32,9 +32,10 @@ def _is_controller(config: pytest.Config) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """One name for the session, and places for envctl's own fixtures; the processes of pytest-xdist inherit them."""
-    for number in (signal.SIGHUP, signal.SIGINT):  # under `nohup`, or in the background of a script, they are ignored
+    usual = {signal.SIGHUP: signal.SIG_DFL, signal.SIGQUIT: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    for number, handler in usual.items():  # under `nohup`, or in the background of a script, they are ignored
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL if number is signal.SIGHUP else signal.default_int_handler)
+            signal.signal(number, handler)
     if _is_controller(config):
         os.environ[SESSION] = f"{int(time.time()):x}{uuid.uuid4().hex[:6]}"
         for what in ("STATE", "RUN", "CACHE"):
