@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from envctl import engines
 from envctl.conductor import record
@@ -15,6 +15,9 @@ from envctl.host import clock
 from envctl.host.registry import EnvironmentRecord, Registry
 from envctl.model import EnvironmentState, ServiceState
 from envctl.report import EnvironmentReport
+
+if TYPE_CHECKING:
+    from envctl.engines.base import Weighing
 
 SIZES_LIMIT_S = 0.02
 """How long a list waits for sizes that nobody asked for, seconds: it has 120 ms in all."""
@@ -27,11 +30,20 @@ class _Seen(NamedTuple):
 
     Attributes:
         running: The state of each service, by stack id; None where the engine does not answer.
-        sizes: Bytes on disk by stack id, as far as they are known.
+        weighing: The sizes, on their way; None where it does not answer.
+        deadline_s: Until when they are waited for, on the monotonic clock.
     """
 
-    running: _Running | None
-    sizes: Mapping[str, int | None]
+    running: _Running | None = None
+    weighing: Weighing | None = None
+    deadline_s: float = 0.0
+
+    def sizes(self) -> Mapping[str, int | None]:
+        """Bytes on disk by stack id, as far as they are known by then."""
+        try:
+            return (self.weighing.result(self.deadline_s) if self.weighing else None) or {}
+        except (EngineUnavailable, Denied):
+            return {}
 
 
 def reports(
@@ -50,10 +62,20 @@ def reports(
     found = registry.all()
     seen: dict[tuple[str, str], _Seen] = {}
     for one in found:
-        engine = (one.stack.engine, one.stack.endpoint)
-        if engine not in seen:  # asked once, however many environments it runs
-            seen[engine] = _look(registry, state, one, environ, sizes_limit_s)
-    return [_report(registry, one, seen[one.stack.engine, one.stack.endpoint]) for one in found]
+        if _engine(one) not in seen:  # asked once, however many environments it runs
+            seen[_engine(one)] = _look(registry, state, one, environ, sizes_limit_s)
+    told = [
+        replace(_corrected(one, seen[_engine(one)].running), sessions=registry.living_sessions(one)) for one in found
+    ]
+    sizes = {engine: look.sizes() for engine, look in seen.items()}  # which were on their way meanwhile
+    return [
+        replace(report, disk_bytes=sizes[_engine(one)].get(one.stack.id))
+        for one, report in zip(found, told, strict=True)
+    ]
+
+
+def _engine(found: EnvironmentRecord) -> tuple[str, str]:
+    return found.stack.engine, found.stack.endpoint
 
 
 def _look(
@@ -62,16 +84,11 @@ def _look(
     try:
         engine = engines.create(found.stack.engine, environ, found.stack.endpoint)
         engine = with_processes(engine, state, environ)
-        sizes = engine.weigh(registry.registry_id)
+        weighing = engine.weigh(registry.registry_id)
         deadline_s = clock.monotonic_s() + sizes_limit_s
-        return _Seen(engine.running(registry.registry_id), sizes.result(deadline_s) or {})
+        return _Seen(engine.running(registry.registry_id), weighing, deadline_s)
     except (EngineUnavailable, Denied):
-        return _Seen(None, {})
-
-
-def _report(registry: Registry, found: EnvironmentRecord, seen: _Seen) -> EnvironmentReport:
-    told = _corrected(found, seen.running)
-    return replace(told, sessions=registry.living_sessions(found), disk_bytes=seen.sizes.get(found.stack.id))
+        return _Seen()
 
 
 def _corrected(found: EnvironmentRecord, running: _Running | None) -> EnvironmentReport:

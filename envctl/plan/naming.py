@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from envctl.errors import UsageError
@@ -75,6 +74,8 @@ def slug(text: str) -> str:
 
 def _key(root: str, branch: str, label: str) -> str:
     """SHA-256 over the three, each behind its length, so that no two triples read the same."""
+    import hashlib  # here, because OpenSSL takes 3 ms to load, which a list of names does not need
+
     digest = hashlib.sha256()
     for part in (root, branch, label):
         data = part.encode("utf-8", "surrogatepass")  # a path may hold bytes that the system could not decode

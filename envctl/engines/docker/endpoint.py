@@ -6,7 +6,6 @@ context" in Docker's command-line reference.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import socket
 from collections.abc import Mapping
@@ -81,6 +80,8 @@ def resolve(environ: Mapping[str, str]) -> Endpoint:
         chosen, source = str(read_json(folder / "config.json").get("currentContext", "")), "current docker context"
     if chosen in ("", "default"):
         return Endpoint(DEFAULT_ADDRESS)
+    import hashlib  # here, because OpenSSL takes 3 ms to load
+
     meta = folder / "contexts" / "meta" / hashlib.sha256(chosen.encode()).hexdigest() / "meta.json"
     endpoints = read_json(meta).get("Endpoints")
     docker = endpoints.get("docker") if isinstance(endpoints, dict) else None
