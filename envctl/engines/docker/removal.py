@@ -1,4 +1,4 @@
-"""Taking a stack away: containers, then networks and volumes, all found by label."""
+"""Taking a stack away: containers and networks, then volumes, all found by label."""
 
 from __future__ import annotations
 
