@@ -152,12 +152,12 @@ PULLS = [
     # documented, moby registry/ and Docker Hub
     (
         (
-            'Get "https://registry-1.docker.io/v2/": net/http: request canceled while waiting for connection '
+            'Get "https://registry.example/v2/": net/http: request canceled while waiting for connection '
             "(Client.Timeout exceeded while awaiting headers)"
         ),
         errors.RegistryUnreachable,
     ),
-    ('Get "https://registry-1.docker.io/v2/": net/http: TLS handshake timeout', errors.RegistryUnreachable),
+    ('Get "https://registry.example/v2/": net/http: TLS handshake timeout', errors.RegistryUnreachable),
     ("received unexpected HTTP status: 503 Service Unavailable", errors.RegistryUnreachable),
     ("unexpected EOF", errors.RegistryUnreachable),
     (
