@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import prepared_images
+import psycopg
 import pytest
 from faults import engine_proxy, real_docker, silent_engine, slack_s
 from harness import Project
@@ -321,6 +323,25 @@ def test_hanging_creation_ends_with_the_deadline(redis: Project) -> None:
         assert result.seconds < 3 + slack_s(redis)
         redis.run("down", check=True)
     redis.assert_nothing_left()
+
+
+def test_a_reset_needs_no_engine(project: Project) -> None:
+    """Also one by template, after which others are waited for: an engine that is away has no part in it."""
+    project.environ["ENVCTL_CACHE_DIR"] = str(project.folder / "cache")
+    project.config("{engine: compose, services: {postgres: {seed: rows.sql}}}\n")
+    project.write("rows.sql", "CREATE TABLE rows AS SELECT 1 AS n;")
+    with engine_proxy(project) as proxy:
+        project.environ |= proxy.environ
+        url = project.up()["variables"]["DATABASE_URL"]
+    with psycopg.connect(url) as database:
+        database.execute("DELETE FROM rows")
+    project.run("reset", "--strategy", "template", check=True)
+    with psycopg.connect(url) as database:
+        assert database.execute("SELECT n FROM rows").fetchall() == [(1,)]
+    with engine_proxy(project):
+        project.run("down", check=True)
+        project.assert_nothing_left()
+        prepared_images.remove(prepared_images.of_session(project.folder))
 
 
 def test_engine_lost_during_up_is_cleaned_up_later(redis: Project) -> None:
