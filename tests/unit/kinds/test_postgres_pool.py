@@ -52,6 +52,20 @@ def rows(database: Connection, sql: str = "SELECT name FROM items ORDER BY id") 
         return client.rows(sql)
 
 
+def test_no_spare_comes_before_the_first_databases_of_others(
+    worker_postgres: Connection, template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its first database a process copies none ahead for a while; who asks for one has it copied at once."""
+    monkeypatch.setattr("envctl.kinds.postgres.databases.pool._FIRST_S", 600.0)
+    with pool_of(worker_postgres, template) as pool:
+        one = pool.take()
+        assert not eventually(lambda: len(Databases(worker_postgres).names(f"{template}_t")) > 1, limit_s=0.5)
+        other = pool.take()  # which ends the while
+        assert other.database != one.database
+        for taken in (one, other):
+            pool.give_back(taken)
+
+
 def one_put_back(pool: Pool) -> Connection:
     """One that somebody else had before, with the session in it in which it was put back."""
     for _ in range(20):
