@@ -40,10 +40,7 @@ class _Seen(NamedTuple):
 
     def sizes(self) -> Mapping[str, int | None]:
         """Bytes on disk by stack id, as far as they are known by then."""
-        try:
-            return (self.weighing.result(self.deadline_s) if self.weighing else None) or {}
-        except (EngineUnavailable, Denied):
-            return {}
+        return (self.weighing.result(self.deadline_s) if self.weighing else None) or {}
 
 
 def reports(

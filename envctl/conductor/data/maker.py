@@ -56,9 +56,7 @@ def maker(
     Raises:
         EnvctlError: It could not be brought up.
     """
-    own = _place(place, engine, services, label)
-    request = own.wishes.session
-    assert request is not None  # noqa: S101 - it was just made
+    own, request = _place(place, engine, services, label)
     ending.wait()
     keep, done = False, False
     try:
@@ -93,12 +91,13 @@ def _end(own: Place, session_id: str, on_mark: Callable[[], None]) -> None:
     session.end(own.state, registry, own.selection.environ, session_id, progress=Silent(), on_mark=on_mark)
 
 
-def _place(place: Place, engine: Engine, services: Sequence[str], label: str) -> Place:
+def _place(place: Place, engine: Engine, services: Sequence[str], label: str) -> tuple[Place, SessionRequest]:
+    """Where the maker stands, and the session that it is for."""
     request = SessionRequest(os.urandom(6).hex(), "the preparing of data", owner.current())
     wishes = Wishes(place.wishes.timeout_s, place.wishes.keep_failed, session=request)
     maker = Place(replace(place.selection, label=label, engine=engine.name), place.state, place.registry, wishes)
     maker.__dict__["spec"] = _spec(place.spec, services)  # in the place of what a file says
-    return maker
+    return maker, request
 
 
 def _spec(spec: EnvironmentSpec, services: Sequence[str]) -> EnvironmentSpec:
