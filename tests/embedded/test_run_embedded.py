@@ -20,7 +20,7 @@ BROKEN = 'services: {redis: {}, box: {process: [sh, -c, "echo has no luck; exit 
 def shell(project: Project, text: str, *options: str, **how: object) -> Result:
     """`envctl run` of a shell command, with `python -m envctl` as $envctl."""
     project.environ["envctl"] = " ".join(project.command)
-    return project.run("run", *options, "--", "sh", "-c", text, **how)  # type: ignore[arg-type]
+    return project.run("run", *options, "--", "sh", "-c", text, **how)  # type: ignore[arg-type]  # a test gives what it likes
 
 
 def environments(project: Project) -> list[tuple[object, ...]]:

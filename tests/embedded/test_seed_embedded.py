@@ -76,7 +76,7 @@ def test_a_seed_that_stops_half_way_leaves_the_data_dirty(project: Project) -> N
     running = eventually(lambda: (project.root / "running").exists() and (project.root / "running").read_text())
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert eventually(lambda: not os.path.exists(f"/proc/{int(running)}"))  # noqa: PTH110
+    assert eventually(lambda: not os.path.exists(f"/proc/{int(running)}"))  # noqa: PTH110 - a path of the kernel's
     assert state(project) == "dirty"
     assert project.error("seed")["code"] == "DATA_DIRTY"
     assert not (project.root / "done").exists()

@@ -180,7 +180,7 @@ def _child(environ: dict[str, str], *arguments: str) -> Iterator[subprocess.Pope
 @pytest.fixture
 def leaky(projects_folder: object, engine_events: object) -> Project:
     """A project whose end is not checked by the fixture: the test does that itself."""
-    return Project(projects_folder, events=engine_events)  # type: ignore[arg-type]
+    return Project(projects_folder, events=engine_events)  # type: ignore[arg-type]  # a test gives what it likes
 
 
 @pytest.mark.parametrize("kind", LEAKS)

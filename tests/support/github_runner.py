@@ -69,7 +69,7 @@ def read_file(text: str) -> dict[str, str]:
     assert lines.pop() == "", "the last line must be ended"
     while lines:
         line = lines.pop(0)
-        name, sign, rest = re.fullmatch(r"(.*?)(=|<<)(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]
+        name, sign, rest = re.fullmatch(r"(.*?)(=|<<)(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]  # it is there
         if sign == "=":
             found[name] = rest
             continue

@@ -42,7 +42,7 @@ def gitlab(monkeypatch: pytest.MonkeyPatch) -> None:
 def failing(**details: object) -> ServiceExited:
     """An error that repeats what a service wrote."""
     known: dict[str, object] = {"cause": "\n".join(FORGED), "evidence": FORGED, "fix": FORGED, "state": "rolled back"}
-    return ServiceExited("service x stopped", **(known | details))  # type: ignore[arg-type]
+    return ServiceExited("service x stopped", **(known | details))  # type: ignore[arg-type]  # a test gives what it likes
 
 
 # -- envctl ci -------------------------------------------------------------------------------------------------------

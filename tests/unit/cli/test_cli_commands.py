@@ -17,7 +17,7 @@ from envctl.report import Removal
 
 
 def _signature(function: object) -> list[tuple[str, object, object]]:
-    parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+    parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]  # a test gives what it likes
     return [(p.name, p.kind, p.default) for p in parameters if p.name != "self"]
 
 
@@ -252,7 +252,7 @@ def test_exec_passes_words_and_exit_code_through(envctl: Call, conductor: Conduc
         assert envctl("exec", "--branch", "b", "postgres", *words).exit == 42
     for _, asked in conductor.asked:
         assert (asked["service"], asked["command"]) == ("postgres", ["ls", "--branch", "x", "--"])
-        assert asked["selection"].branch == "b"  # type: ignore[attr-defined]
+        assert asked["selection"].branch == "b"  # type: ignore[attr-defined]  # its type says less than it has
         assert asked["tty"] is False
     assert envctl("exec", "postgres").exit == 2
     assert envctl("exec", "postgres", "--").exit == 2
@@ -264,7 +264,7 @@ def test_psql_gets_all_arguments_and_no_password_in_them(envctl: Call, conductor
     asked = conductor.asked[-1][1]
     assert asked["command"] == ["psql", "-U", "app", "-d", "shop", "-v", "x=1", "-f", "-", "-Atc", "select 1"]
     assert asked["variables"] == {"PGPASSWORD": PASSWORD}
-    assert asked["selection"].branch == "b"  # type: ignore[attr-defined]
+    assert asked["selection"].branch == "b"  # type: ignore[attr-defined]  # its type says less than it has
 
 
 def test_redis_cli_is_logged_in_by_a_variable(envctl: Call, conductor: Conductor) -> None:

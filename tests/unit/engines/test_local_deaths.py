@@ -67,7 +67,7 @@ def test_keeper_that_was_killed(kept: Kept) -> None:
     eventually(lambda: kept.said("a"))
     os.kill(kept.keepings[0].pid, signal.SIGKILL)
     kill(record)
-    eventually(lambda: not is_running(record.process.pid))  # type: ignore[union-attr]
+    eventually(lambda: not is_running(record.process.pid))  # type: ignore[union-attr]  # it is there
     assert autopsy(record) == Death("a", log_tail=("one",))
 
 

@@ -179,7 +179,7 @@ def test_what_was_started_in_a_service_ends_with_it(folder: Path, stacks: Stacks
 
 def child(folder: Path, *command: str, **changes: object) -> subprocess.Popen[bytes]:
     """Somebody who runs a program on his own streams."""
-    return subprocess.Popen([sys.executable, "-c", PARENT, str(folder), *command], **changes)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen([sys.executable, "-c", PARENT, str(folder), *command], **changes)  # type: ignore[call-overload,no-any-return]  # options come by name
 
 
 def test_streams_are_those_of_the_caller(folder: Path) -> None:
@@ -248,7 +248,7 @@ class Terminal:
     def __init__(self, folder: Path, *command: str) -> None:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            os.execv(sys.executable, [sys.executable, "-c", PARENT, str(folder), *command])  # noqa: S606
+            os.execv(sys.executable, [sys.executable, "-c", PARENT, str(folder), *command])  # noqa: S606 - the child of a fork
         os.set_blocking(self.fd, False)
         self._seen = ""
 

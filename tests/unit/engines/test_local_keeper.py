@@ -69,7 +69,7 @@ def test_it_is_written_down_before_it_runs(kept: Kept) -> None:
     """A program finds its own process.json at its very start, so whoever comes after a crash finds the program."""
     path = kept.root / "a/process.json"
     record = kept.run("a", ["cat", str(path)])
-    assert json.loads(kept.said("a")[0])["process"]["pid"] == record.process.pid  # type: ignore[union-attr]
+    assert json.loads(kept.said("a")[0])["process"]["pid"] == record.process.pid  # type: ignore[union-attr]  # it is there
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -300,7 +300,7 @@ def test_signals_do_not_end_it(kept: Kept, number: int) -> None:
     assert keeper is not None
     os.kill(keeper.pid, number)
     assert record.process is not None
-    os.kill(kept.record("b").process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+    os.kill(kept.record("b").process.pid, signal.SIGKILL)  # type: ignore[union-attr]  # it is there
     eventually(lambda: kept.record("b").exit_code == 137)
 
 
@@ -324,7 +324,7 @@ def test_orphans_are_reaped(kept: Kept) -> None:
     record = kept.start("a", ["sh", "-c", script])
     orphan = kept.pid_said("a")
     assert record.keeper is not None
-    eventually(lambda: f"PPid:\t{record.keeper.pid}" in Path(f"/proc/{orphan}/status").read_text())  # type: ignore[union-attr]
+    eventually(lambda: f"PPid:\t{record.keeper.pid}" in Path(f"/proc/{orphan}/status").read_text())  # type: ignore[union-attr]  # it is there
     os.kill(orphan, signal.SIGKILL)
     eventually(lambda: not Path(f"/proc/{orphan}").exists())
 
@@ -371,7 +371,7 @@ def test_launcher_killed_between_two_starts(kept: Kept, tmp_path: Path) -> None:
     eventually(lambda: not _is_locked(lock))
     found = [kept.record(name) for name in ("a", "b")]
     assert [record.state for record in found] == [ServiceState.RUNNING] * 2  # at once: that is what the lock is for
-    os.kill(found[0].process.pid, signal.SIGTERM)  # type: ignore[union-attr]
+    os.kill(found[0].process.pid, signal.SIGTERM)  # type: ignore[union-attr]  # it is there
     eventually(lambda: kept.record("a").exit_code == 143)
 
 
@@ -407,7 +407,7 @@ def test_it_starts_without_room_for_descriptors(kept: Kept) -> None:
     kept.start("b", ["sleep", "100"], keeping)
     assert kept.told("b") == ["failed"]
     assert kept.events[-1]["errno"] == errno.EMFILE
-    os.kill(kept.record("a").process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+    os.kill(kept.record("a").process.pid, signal.SIGKILL)  # type: ignore[union-attr]  # it is there
     eventually(lambda: kept.told("a")[-1] == "ended")
 
 

@@ -40,7 +40,7 @@ def change(stacks: Stacks, stack: Stack, path: str, value: Any) -> None:
 
 def test_a_stack_is_found_whole(stacks: Stacks) -> None:
     """Identity, ports and passwords come back as they were, so that a lost registry costs nothing."""
-    stack = stacks.stack(host="10.0.0.5", publish_address="0.0.0.0", subnet="10.213.4.16/28")  # noqa: S104
+    stack = stacks.stack(host="10.0.0.5", publish_address="0.0.0.0", subnet="10.213.4.16/28")  # noqa: S104 - never bound
     stacks.up(stack, {"app": definition()})
     (found,) = find(stacks)
     assert found.stack == stack

@@ -323,7 +323,7 @@ def test_end_after_the_start_is_told(stage: Stage) -> None:
     """The keeper is listened to until nobody watches any more."""
     with stage.hub.watch([], stage.deaths.append):
         stage.launch(stage.starting("a", "sleep", "100")).wait()
-        os.kill(stage.record("a").process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+        os.kill(stage.record("a").process.pid, signal.SIGKILL)  # type: ignore[union-attr]  # it is there
         eventually(lambda: stage.deaths)
     assert stage.deaths[0].exit_code == 137
 

@@ -302,6 +302,6 @@ def test_giving_up_closes_the_files(service: Service) -> None:
     service.write(b"two")
     lines = log.lines(service.folder, follow=True, tail_lines=None, since=None)
     assert next(lines) == "one"
-    lines.close()  # type: ignore[attr-defined]
+    lines.close()  # type: ignore[attr-defined]  # its type says less than it has
     held = [str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
     assert not [path for path in held if path.startswith(str(service.folder))]

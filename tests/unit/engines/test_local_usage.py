@@ -76,7 +76,7 @@ def test_processes_beside_containers_are_added(tmp_path: Path) -> None:
     ours = _blocks(folder / "log")
 
     def weighed(told: dict[str, int] | None, limit_s: float = 10.0) -> object:
-        both = Beside(_Containers(told), Processes(tmp_path, {}))  # type: ignore[arg-type]
+        both = Beside(_Containers(told), Processes(tmp_path, {}))  # type: ignore[arg-type]  # a test gives what it likes
         return both.weigh("r").result(clock.monotonic_s() + limit_s)
 
     assert weighed({STACK: 7, "other": 3}) == {STACK: ours + 7, "other": 3}

@@ -41,7 +41,7 @@ def program() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
         def begin(command: Sequence[str], **how: object) -> subprocess.Popen[str]:
             process = stack.enter_context(
-                subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **how)  # type: ignore[call-overload]
+                subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **how)  # type: ignore[call-overload]  # options come by name
             )
             stack.callback(process.kill)
             return process

@@ -38,7 +38,7 @@ def test_all_errors_come_at_once_each_with_its_place(tmp_path: Path) -> None:
         'envctl.yaml:5:5: services.postgres: unknown key "imgae" (did you mean "image"?)',
     )
     assert caught.value.subject["file"] == str(tmp_path / "envctl.yaml")
-    assert caught.value.subject["problems"][0] == {  # type: ignore[index]
+    assert caught.value.subject["problems"][0] == {  # type: ignore[index]  # it is there
         "line": 1, "column": 1, "path": "", "message": 'unknown key "nmae"', "hint": 'did you mean "name"?',
     }  # fmt: skip
 

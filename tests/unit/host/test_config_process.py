@@ -473,7 +473,7 @@ def test_all_problems_of_a_process_come_at_once(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigInvalid) as caught:
         load(None, tmp_path, {})
-    assert [problem["line"] for problem in caught.value.subject["problems"]] == [3, 4, 5, 6, 7]  # type: ignore[index]
+    assert [problem["line"] for problem in caught.value.subject["problems"]] == [3, 4, 5, 6, 7]  # type: ignore[index]  # it is there
 
 
 def test_services_without_process_are_as_before(tmp_path: Path) -> None:

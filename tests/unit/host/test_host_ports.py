@@ -17,7 +17,7 @@ from envctl.host.port_range import PORT_RANGE
 from envctl.model import PortLease
 
 LOOPBACK = "127.0.0.1"
-EVERYWHERE = "0.0.0.0"  # noqa: S104
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - never bound
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_claim_writes_down_everything_before_anything_is_made(registry: Registry
     record = claim(
         registry,
         host="10.0.0.1",
-        publish_address="0.0.0.0",  # noqa: S104
+        publish_address="0.0.0.0",  # noqa: S104 - never bound
         config_file="/home/me/shop/envctl.yaml",
         credentials={"postgres": {"password": "ä'\"$\n"}},
         ttl_s=3600,

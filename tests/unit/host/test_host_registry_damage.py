@@ -82,7 +82,7 @@ def test_damage_is_set_aside_and_asks_for_repair(state: Path, damage: Callable[[
     with Registry.open(state) as registry:
         before = registry.registry_id
     damage(database(state))
-    with Registry.open(state, create=False) as registry:  # type: ignore[union-attr]
+    with Registry.open(state, create=False) as registry:  # type: ignore[union-attr]  # it is there
         assert registry.needs_repair
         assert registry.registry_id == before
         assert registry.all() == []
@@ -102,7 +102,7 @@ def test_deleted_or_emptied_registry_asks_for_repair(state: Path, loss: Callable
     with Registry.open(state) as registry:
         before = registry.registry_id
     loss(database(state))
-    with Registry.open(state, create=False) as registry:  # type: ignore[union-attr]
+    with Registry.open(state, create=False) as registry:  # type: ignore[union-attr]  # it is there
         assert registry.needs_repair
         assert registry.registry_id == before
     assert stat.S_IMODE(database(state).stat().st_mode) == 0o600

@@ -27,7 +27,7 @@ def fixed(port: int, service: str = "db") -> WantedPort:
 
 
 def host_ports(leases: object) -> list[int]:
-    return [lease.host_port for lease in leases]  # type: ignore[attr-defined]
+    return [lease.host_port for lease in leases]  # type: ignore[attr-defined]  # its type says less than it has
 
 
 @pytest.fixture

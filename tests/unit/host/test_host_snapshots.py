@@ -79,7 +79,7 @@ def test_a_name_is_not_taken_from_another(store: Snapshots) -> None:
     with pytest.raises(WouldOverwrite):
         saved(store)
     with pytest.raises(TypeError), store.writing("demo", replace=True) as file:
-        file.write("half")  # type: ignore[arg-type]
+        file.write("half")  # type: ignore[arg-type]  # a test gives what it likes
     assert path.read_bytes() == first
     saved(store, replace=True)
     assert [one.name for one in path.parent.iterdir()] == ["demo.envctl"]

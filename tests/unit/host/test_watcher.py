@@ -59,7 +59,7 @@ class Watched:
     def __init__(self, stack: ExitStack, state: Path, reaper: list[str], **how: object) -> None:
         self.state = state
         self.process = stack.enter_context(
-            subprocess.Popen(  # type: ignore[call-overload]
+            subprocess.Popen(  # type: ignore[call-overload]  # options come by name
                 [sys.executable, "-c", PROGRAM, str(state), *reaper],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -432,7 +432,7 @@ def test_data_of_another_user(service: Service) -> None:
     service.definition["persist"] = False
     prepare(service)
 
-    assert service.data.stat().st_uid == account.unprivileged()[0]  # type: ignore[index]
+    assert service.data.stat().st_uid == account.unprivileged()[0]  # type: ignore[index]  # it is there
 
 
 # -- what a killed server leaves ---------------------------------------------------------------------------------------

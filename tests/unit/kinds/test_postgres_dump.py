@@ -302,7 +302,7 @@ def test_a_dump_that_ends_too_early(base: Connection) -> None:
 def test_no_programs(base: Connection) -> None:
     """Where the server comes without pg_dump, the error says so, and what to do."""
     bare = Inside(base, PATH="/nonexistent")
-    bare.stream = lambda command, **more: Inside.stream(bare, ["/bin/sh", *command[1:]], **more)  # type: ignore[method-assign]
+    bare.stream = lambda command, **more: Inside.stream(bare, ["/bin/sh", *command[1:]], **more)  # type: ignore[method-assign]  # for this test alone
     with pytest.raises(DataFailed, match="cannot save") as failed:
         dump.save(base, io.BytesIO(), bare)
     assert "pg_dump is not there" in (failed.value.cause or "")

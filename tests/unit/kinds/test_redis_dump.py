@@ -194,7 +194,7 @@ def test_another_servers_format_is_named(base: Connection, keys: client.Redis) -
 def test_a_target_that_is_full(base: Connection, keys: client.Redis) -> None:
     """What goes wrong with the file is the file's error, and nothing of the snapshot is left in the server."""
     keys.set("a", 1)
-    full = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115
+    full = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115 - closed by the block below
     with full, pytest.raises(OSError, match="No space left"):
         dump.save(base, full, refused)
     assert keys.info("keyspace").keys() == {"db0"}

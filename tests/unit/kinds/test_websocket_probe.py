@@ -36,7 +36,7 @@ def connection(port: int, path: str = "/ws", token: str | None = None) -> Connec
 
 @contextmanager
 def users_server(handler: Callable[[ServerConnection], None], **options: object) -> Iterator[int]:
-    with serve(handler, "127.0.0.1", 0, **options) as server:  # type: ignore[arg-type]
+    with serve(handler, "127.0.0.1", 0, **options) as server:  # type: ignore[arg-type]  # a test gives what it likes
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.socket.getsockname()[1]
@@ -105,7 +105,7 @@ def test_users_server_is_not_asked_for_readyz() -> None:
     paths = []
 
     def note(_: ServerConnection, request: object) -> None:
-        paths.append(request.path)  # type: ignore[attr-defined]
+        paths.append(request.path)  # type: ignore[attr-defined]  # its type says less than it has
 
     with users_server(listen, process_request=note) as port:
         attempt(connection(port, "/live"), 1.0)

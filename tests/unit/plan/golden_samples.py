@@ -143,7 +143,7 @@ class Sample:
 def _running(spec: EnvironmentSpec, facts: Facts, first: Plan) -> dict[str, ObservedService]:
     """All services, running exactly as planned."""
     found = {}
-    services: Mapping[str, Any] = first.document["services"] | first.processes  # type: ignore[operator]
+    services: Mapping[str, Any] = first.document["services"] | first.processes  # type: ignore[operator]  # both are mappings
     for name in spec.services:
         labels = services[name]["labels"]
         found[name] = ObservedService(

@@ -25,7 +25,7 @@ def spec(root: str = "/src/a", **changes: object) -> EnvironmentSpec:
     postgres = ServiceSpec(
         "postgres", "postgres", image="postgres:18", migrate=migration(root), seed=seed, options={"database": "app"}
     )
-    services = {"postgres": replace(postgres, **changes), "redis": ServiceSpec("redis", "redis", image="redis:8")}  # type: ignore[arg-type]
+    services = {"postgres": replace(postgres, **changes), "redis": ServiceSpec("redis", "redis", image="redis:8")}  # type: ignore[arg-type]  # a test gives what it likes
     return EnvironmentSpec(services, source=f"{root}/envctl.yaml")
 
 
@@ -95,7 +95,7 @@ CHANGES: list[tuple[dict[str, object], list[str]]] = [
 @pytest.mark.parametrize(("changes", "words"), CHANGES)
 def test_a_change_makes_another_key_and_is_named(changes: dict[str, object], words: list[str]) -> None:
     """What shapes the data changes the key, and only that; people are told in a few words."""
-    before, after = named(spec()), named(spec(**changes))  # type: ignore[arg-type]
+    before, after = named(spec()), named(spec(**changes))  # type: ignore[arg-type]  # a test gives what it likes
     assert differing(before, after) == words
     assert (key(before) == key(after)) == (not words)
 

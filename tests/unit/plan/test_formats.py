@@ -73,7 +73,7 @@ by_process = settings(max_examples=20, deadline=None, suppress_health_check=[Hea
 
 def everything(test: object) -> object:
     """Give a property test the nasty values as its first example."""
-    return example({f"V{i}": value for i, value in enumerate(NASTY)})(test)  # type: ignore[type-var]
+    return example({f"V{i}": value for i, value in enumerate(NASTY)})(test)  # type: ignore[type-var]  # a decorator of decorators
 
 
 def environment_of(command: list[str]) -> dict[str, str]:
@@ -119,7 +119,7 @@ def test_shell_is_read_back_by_every_shell(tmp_path: Path, shell: str, variables
 def test_dotenv_is_read_back_by_python_dotenv(tmp_path: Path, variables: dict[str, str]) -> None:
     """Python's reader gets every value, whatever is in it."""
     file = write(tmp_path, render(variables, "dotenv"))
-    assert chosen(dict(dotenv_values(file)), variables) == variables  # type: ignore[arg-type]
+    assert chosen(dict(dotenv_values(file)), variables) == variables  # type: ignore[arg-type]  # a test gives what it likes
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -235,7 +235,7 @@ def read_gitlab_report(text: str) -> dict[str, str]:
     """GitLab's dotenv report: `KEY=value` by line, both ends stripped, quotes kept, no empty lines or comments."""
     found = {}
     for line in text.split("\n")[:-1]:
-        name, value = re.fullmatch(r"([A-Za-z0-9_]+)=(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]
+        name, value = re.fullmatch(r"([A-Za-z0-9_]+)=(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]  # it is there
         found[name] = value.strip()
     return found
 

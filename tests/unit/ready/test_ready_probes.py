@@ -59,7 +59,7 @@ class BrokenEngine(Engine):
 def attempt_on(handler: Handler, make: Callable[[int], object], limit_s: float = 0.3) -> tuple[Attempt, float]:
     with LocalServer(handler) as server:
         began = time.monotonic()
-        answer = make(server.port).attempt(limit_s)  # type: ignore[attr-defined]
+        answer = make(server.port).attempt(limit_s)  # type: ignore[attr-defined]  # its type says less than it has
         return answer, time.monotonic() - began
 
 
@@ -116,7 +116,7 @@ def test_a_connection_to_oneself_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     port = closed_port()
     plain = socket.socket
 
-    class Bound(plain):  # type: ignore[misc,valid-type]
+    class Bound(plain):  # type: ignore[misc,valid-type]  # a class that came as a value
         def connect(self, address: object) -> None:
             self.bind(("127.0.0.1", port))
             super().connect(address)
@@ -148,8 +148,8 @@ def test_http_request_is_complete() -> None:
     seen = []
 
     def handler(link: object, _: int) -> None:
-        seen.append(link.recv(65536))  # type: ignore[attr-defined]
-        link.sendall(b"HTTP/1.0 200\r\n\r\n")  # type: ignore[attr-defined]
+        seen.append(link.recv(65536))  # type: ignore[attr-defined]  # its type says less than it has
+        link.sendall(b"HTTP/1.0 200\r\n\r\n")  # type: ignore[attr-defined]  # its type says less than it has
 
     answer, _ = attempt_on(handler, lambda port: HttpProbe("127.0.0.1", port, "/a?b=c"))
 
