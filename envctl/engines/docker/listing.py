@@ -72,7 +72,7 @@ def label(thing: Thing, label: str) -> str:
     return str((thing["Labels"] or {}).get(LABEL_PREFIX + label, ""))
 
 
-def published(container: Thing) -> dict[int, int]:
-    """Host port by the container's own, of TCP ports."""
+def published(container: Thing) -> list[tuple[int, int]]:
+    """The container's port and the host's, for every TCP port of the host that leads to it."""
     ports = [one for one in container["Ports"] or () if one["Type"] == "tcp" and one.get("PublicPort")]
-    return {int(one["PrivatePort"]): int(one["PublicPort"]) for one in ports}
+    return [(int(one["PrivatePort"]), int(one["PublicPort"])) for one in ports]

@@ -119,7 +119,7 @@ def published(endpoint: Endpoint, stack_id: str) -> dict[int, str]:
         outer: f'container "{listing.name(one)}"'
         for one in containers
         if listing.label(one, "stack") != stack_id
-        for outer in listing.published(one).values()
+        for _, outer in listing.published(one)
     }
 
 
@@ -161,5 +161,5 @@ def _service(container: listing.Thing) -> ObservedService:
         data_digest=listing.label(container, "data"),
         image_moved=_IMAGE_ID.fullmatch(image) is not None and known.get("image") != image,
         exit_code=int(code[1]) if code else None,
-        host_ports=listing.published(container),
+        host_ports=dict(listing.published(container)),
     )

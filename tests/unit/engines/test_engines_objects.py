@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from envctl.engines.docker import objects
+from envctl.engines.docker import listing, objects
 from envctl.model import Observed, ServiceState, Stack
 
 REGISTRY = "c" * 32
@@ -109,6 +109,12 @@ def test_foreign_names(noun: str, name: str, *, foreign: bool) -> None:
     """Only names that Compose would give to this very stack are in the way."""
     seen = _read(**{noun: _other(name, registry="")})
     assert seen.foreign == ((f"{noun} {name}",) if foreign else ())
+
+
+def test_every_host_port_is_known() -> None:
+    """One port of a container may be published on several of the host; each of them is taken."""
+    ports = [{"PrivatePort": 80, "PublicPort": outer, "Type": "tcp"} for outer in (8080, 8081)]
+    assert listing.published({**_container(), "Ports": ports}) == [(80, 8080), (80, 8081)]
 
 
 def test_our_networks_and_volumes() -> None:
