@@ -182,6 +182,32 @@ def test_others_are_no_leak(leaky: Project) -> None:
         libc.shmctl(number, 0, None)
 
 
+def test_memory_that_is_older_than_its_maker_is_no_leak(leaky: Project) -> None:
+    """Where somebody's memory is left, and its maker is gone, a server of ours may have that maker's id."""
+    made = "import ctypes; print(ctypes.CDLL(None).shmget(0, 56, 0o1600))"
+    with subprocess.Popen([sys.executable, "-c", made], stdout=subprocess.PIPE, text=True) as maker:
+        number = int(maker.communicate()[0])
+    try:
+        leaky.traces.servers[maker.pid] = 1
+        assert [line for line in leaky.leaks(limit_s=0) if line.startswith(f"shared memory {number}")]
+        leaky.traces.servers[maker.pid] = 2**40
+        assert leaky.leaks(limit_s=0) == []
+    finally:
+        ctypes.CDLL(None).shmctl(number, 0, None)
+
+
+def test_only_a_hot_journal_is_a_leak(leaky: Project) -> None:
+    """SQLite takes nothing back by a journal without a header, which a `kill -9` may leave."""
+    leaky.run("ls", check=True)
+    journal = leaky.state / "registry.db-journal"
+    for content in (b"", bytes(512)):
+        journal.write_bytes(content)
+        assert leaky.leaks(limit_s=0) == []
+    journal.write_bytes(bytes.fromhex("d9d505f920a163d7"))
+    assert "state file registry.db-journal" in leaky.leaks(limit_s=0)
+    journal.unlink()
+
+
 def test_close_ends_and_removes(leaky: Project) -> None:
     """What envctl's own commands do not remove is reported by the teardown, and then ended all the same."""
     leaky.config("services: {redis: {}}\n")

@@ -31,6 +31,7 @@ _PORTS = range(20000, 30000)
 # What `down` leaves in the state directory, and nothing else: the registry, the locks, room for a full disk, and the
 # logs that a failed `up` keeps for `envctl logs`.
 _STAYS = ("registry.db", "registry-id", "reserve", "locks/*.lock", "environments/*/failed/*.log")
+_JOURNAL = "registry.db-journal"
 
 
 @dataclass
@@ -227,11 +228,23 @@ def _run_root(traces: Traces) -> Iterator[str]:
 def _state_files(traces: Traces) -> Iterator[str]:
     for file in _files(traces.state):
         name = file.relative_to(traces.state).as_posix()
+        if name == _JOURNAL and not _is_hot(file):
+            continue
         if not any(fnmatch(name, pattern) for pattern in (*_STAYS, *traces.allowed_files)):
             yield f"state file {name}"
     for folder in (*traces.state.glob("environments/*"), *traces.state.glob("stacks/*")):
         if folder.is_dir() and not any(_files(folder)):
             yield f"state folder {folder.relative_to(traces.state)}"
+
+
+def _is_hot(journal: Path) -> bool:
+    """Whether SQLite has anything to take back by it; what a `kill -9` has left before that goes with the next change.
+
+    Source: "File Locking And Concurrency In SQLite Version 3", on hot journals: the header of one is not zero.
+    """
+    with suppress(FileNotFoundError):
+        return journal.read_bytes()[:1] not in (b"", b"\0")
+    return False
 
 
 def _temporary_files(traces: Traces) -> Iterator[str]:

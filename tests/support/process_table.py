@@ -29,6 +29,7 @@ class Segment(NamedTuple):
     id: int
     size: int
     creator: int
+    made_s: int
 
 
 def processes() -> dict[int, Process]:
@@ -131,7 +132,13 @@ def segments() -> Iterator[Segment]:
     with suppress(OSError):
         for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
             fields = line.split()
-            yield Segment(int(fields[1]), int(fields[3]), int(fields[4]))
+            yield Segment(int(fields[1]), int(fields[3]), int(fields[4]), int(fields[13]))
+
+
+def _booted_s() -> int:
+    """When this machine was started, Unix time."""
+    (line,) = [line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime ")]
+    return int(line.split()[1])
 
 
 def memory_of(ids: set[int], creators: Mapping[int, int]) -> list[Segment]:
@@ -144,6 +151,9 @@ def memory_of(ids: set[int], creators: Mapping[int, int]) -> list[Segment]:
 
     def made_here(segment: Segment) -> bool:
         if segment.creator not in creators or segment.size > _LARGEST_MEMORY:
+            return False
+        started_s = _booted_s() + creators[segment.creator] / os.sysconf("SC_CLK_TCK")
+        if segment.made_s < int(started_s) - 1:  # by a process that had this id before
             return False
         now = look_at(segment.creator)
         return now is None or now.start_ticks == creators[segment.creator]
