@@ -90,8 +90,8 @@ def _orphan(project: Project, stack: ExitStack) -> str:
 
 
 def _state_file(project: Project, stack: ExitStack) -> str:
-    (project.state / "registry.db-journal").touch()
-    return "state file registry.db-journal"
+    (project.state / "lost").touch()
+    return "state file lost"
 
 
 def _environment_file(project: Project, stack: ExitStack) -> str:
